@@ -1,0 +1,292 @@
+//! The configuration as the server uses it: built values, nested by their owner.
+
+use crate::layers::Effective;
+use crate::value::{self, Port};
+use serde_json::Value;
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A valid configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `rootPath`, with `~` as written.
+    pub root_path: PathBuf,
+    /// `componentsRoot`; none means `<root_path>/components`.
+    pub components_root: Option<PathBuf>,
+    /// `http.*`
+    pub http: Http,
+    /// `threads.*`
+    pub threads: Threads,
+    /// `authentication.*`
+    pub authentication: Authentication,
+    /// `logging.*`
+    pub logging: Logging,
+    /// `storage.*`
+    pub storage: Storage,
+    /// `query.*`
+    pub query: Query,
+    /// `pool.threads`: threads for blocking work; none means automatic.
+    pub pool_threads: Option<usize>,
+    /// `pool.queueMax`: pieces of blocking work that may wait.
+    pub pool_queue_max: usize,
+    /// `admin.*`
+    pub admin: Admin,
+    /// `shutdown.*`
+    pub shutdown: Shutdown,
+}
+
+/// The application listener and its limits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Http {
+    /// Plain-text listener, if any.
+    pub port: Option<Port>,
+    /// Bodies of more bytes than this are compressed; 0 switches compression off.
+    pub compression_threshold_bytes: usize,
+    /// Cross-origin requests.
+    pub cors: Cors,
+    /// Time for all request headers.
+    pub headers_timeout: Duration,
+    /// Time an idle connection is kept.
+    pub keep_alive_timeout: Duration,
+    /// Time for a whole request, and for the client to take more of an answer.
+    pub timeout: Duration,
+    /// Size of the header block.
+    pub header_bytes_max: usize,
+    /// Size of a request body.
+    pub body_bytes_max: usize,
+    /// Open connections of the process.
+    pub connections_max: usize,
+    /// The request log; none when there is no `http.logging` block.
+    pub logging: Option<HttpLogging>,
+}
+
+/// Cross-origin resource sharing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cors {
+    /// Whether cross-origin requests are answered.
+    pub enabled: bool,
+    /// Origins that may send credentials; none, or one `*`, admits every origin without credentials.
+    pub access_list: Option<Vec<String>>,
+    /// Headers that a preflight allows.
+    pub allow_headers: String,
+}
+
+/// The request log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpLogging {
+    /// Lowest level written.
+    pub level: String,
+    /// Adds the time taken.
+    pub timing: bool,
+    /// Adds the request headers.
+    pub headers: bool,
+    /// Adds a running number.
+    pub id: bool,
+}
+
+/// Number of workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threads {
+    /// The CPU limit rounded up, else the CPUs the process may run on.
+    Auto,
+    /// This many.
+    Count(usize),
+}
+
+/// Who is it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Authentication {
+    /// A loopback client without credentials is a super user.
+    pub authorize_local: bool,
+    /// Time a verified credential is remembered.
+    pub cache_ttl: Duration,
+}
+
+/// The log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Logging {
+    /// Lowest level logged, in Harper's words.
+    pub level: String,
+    /// JSON lines instead of text.
+    pub json: bool,
+}
+
+/// The databases.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Storage {
+    /// Directory; none means `<root_path>/database`.
+    pub path: Option<PathBuf>,
+    /// One sync a commit instead of two.
+    pub write_async: bool,
+    /// Address space of one database.
+    pub map_bytes: usize,
+    /// Write requests that may wait.
+    pub queue_max: usize,
+    /// Write requests that share a sync.
+    pub batch_max: usize,
+    /// Free space below which writes are refused.
+    pub free_bytes_min: u64,
+    /// Size of one database's change log.
+    pub change_log_bytes_max: u64,
+    /// Age up to which the change log is kept.
+    pub change_log_age_max: Duration,
+    /// Time a write may wait.
+    pub queue_time_max: Duration,
+    /// Added to every sync; for tests.
+    pub sync_delay: Duration,
+}
+
+/// Limits of a query.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Query {
+    /// Records held to sort them.
+    pub sort_records_max: usize,
+}
+
+/// The admin listener.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admin {
+    /// Its port; none when switched off by `admin.port: null`.
+    pub port: Option<Port>,
+    /// A worker silent for this long is stuck.
+    pub stuck_after: Duration,
+}
+
+/// How the process stops.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shutdown {
+    /// Between failing readiness and closing the listeners.
+    pub delay: Duration,
+    /// For requests under way to finish.
+    pub timeout: Duration,
+}
+
+impl Config {
+    /// Builds the typed form. Values of a wrong type were reported before; their keys read as zero or empty here,
+    /// and the result is then not handed out.
+    pub(crate) fn from_effective(effective: &[Effective], sections: &BTreeSet<String>) -> Self {
+        let values = effective.iter().map(|item| (item.key.name, &item.value)).collect();
+        Reader { values, sections }.config()
+    }
+}
+
+struct Reader<'a> {
+    values: HashMap<&'static str, &'a Value>,
+    sections: &'a BTreeSet<String>,
+}
+
+impl Reader<'_> {
+    fn config(&self) -> Config {
+        Config {
+            root_path: self.path("rootPath").unwrap_or_default(),
+            components_root: self.path("componentsRoot"),
+            http: self.http(),
+            threads: self.count("threads.count").map_or(Threads::Auto, Threads::Count),
+            authentication: Authentication {
+                authorize_local: self.flag("authentication.authorizeLocal"),
+                cache_ttl: self.millis("authentication.cacheTTL"),
+            },
+            logging: Logging {
+                level: self.text("logging.level"),
+                json: self.text("logging.format") == "json",
+            },
+            storage: self.storage(),
+            query: Query { sort_records_max: self.size("query.sortRecordsMax") },
+            pool_threads: self.count("pool.threads"),
+            pool_queue_max: self.size("pool.queueMax"),
+            admin: Admin {
+                port: self.port("admin.port"),
+                stuck_after: self.millis("admin.stuckAfter"),
+            },
+            shutdown: Shutdown {
+                delay: self.millis("shutdown.delay"),
+                timeout: self.millis("shutdown.timeout"),
+            },
+        }
+    }
+
+    fn http(&self) -> Http {
+        Http {
+            port: self.port("http.port"),
+            compression_threshold_bytes: self.size("http.compressionThreshold"),
+            cors: Cors {
+                enabled: self.flag("http.cors"),
+                access_list: self.list("http.corsAccessList"),
+                allow_headers: self.text("http.corsAccessControlAllowHeaders"),
+            },
+            headers_timeout: self.millis("http.headersTimeout"),
+            keep_alive_timeout: self.millis("http.keepAliveTimeout"),
+            timeout: self.millis("http.timeout"),
+            header_bytes_max: self.size("http.maxHeaderSize"),
+            body_bytes_max: self.size("http.bodyBytesMax"),
+            connections_max: self.size("http.connectionsMax"),
+            logging: self.sections.contains("http.logging").then(|| HttpLogging {
+                level: self.text("http.logging.level"),
+                timing: self.flag("http.logging.timing"),
+                headers: self.flag("http.logging.headers"),
+                id: self.flag("http.logging.id"),
+            }),
+        }
+    }
+
+    fn storage(&self) -> Storage {
+        Storage {
+            path: self.path("storage.path"),
+            write_async: self.flag("storage.writeAsync"),
+            map_bytes: self.size("storage.mapBytes"),
+            queue_max: self.size("storage.queueMax"),
+            batch_max: self.size("storage.batchMax"),
+            free_bytes_min: self.number("storage.freeBytesMin"),
+            change_log_bytes_max: self.number("storage.changeLogBytesMax"),
+            change_log_age_max: self.millis("logging.auditRetention"),
+            queue_time_max: self.millis("storage.maxTransactionQueueTime"),
+            sync_delay: self.millis("storage.syncDelayForTests"),
+        }
+    }
+
+    fn value(&self, name: &str) -> &Value {
+        debug_assert!(
+            self.values.contains_key(name),
+            "{name} is not a key that the server acts on"
+        );
+        self.values.get(name).copied().unwrap_or(&Value::Null)
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        self.value(name).as_bool().unwrap_or_default()
+    }
+
+    fn number(&self, name: &str) -> u64 {
+        self.value(name).as_u64().unwrap_or_default()
+    }
+
+    fn size(&self, name: &str) -> usize {
+        usize::try_from(self.number(name)).unwrap_or(usize::MAX)
+    }
+
+    fn count(&self, name: &str) -> Option<usize> {
+        self.value(name).as_u64().and_then(|count| usize::try_from(count).ok())
+    }
+
+    fn millis(&self, name: &str) -> Duration {
+        Duration::from_millis(self.number(name))
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.value(name).as_str().unwrap_or_default().to_owned()
+    }
+
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        self.value(name).as_str().map(PathBuf::from)
+    }
+
+    fn port(&self, name: &str) -> Option<Port> {
+        value::port(self.value(name)).ok().filter(|_| !self.value(name).is_null())
+    }
+
+    fn list(&self, name: &str) -> Option<Vec<String>> {
+        let items = self.value(name).as_array()?;
+        Some(items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect())
+    }
+}

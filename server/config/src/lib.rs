@@ -1,0 +1,38 @@
+//! The configuration of a Harper server: its keys, where their values come from, and what they mean.
+//!
+//! One ordered table ([`KEYS`]) is the only place that knows a key. Parsing, validation, the documentation, the
+//! JSON Schema and what the operator writes are all derived from it. The crate reads text and returns values: it
+//! opens no file, reads no environment and starts nothing.
+
+mod config;
+mod docs;
+mod keys;
+mod layers;
+mod problem;
+mod render;
+mod table;
+mod tree;
+mod value;
+
+pub use config::{
+    Admin, Authentication, Config, Cors, Http, HttpLogging, Logging, Query, Shutdown, Storage,
+    Threads,
+};
+pub use docs::{json_schema, markdown};
+pub use keys::{Key, Kind, Reload, Support, find, find_by_env};
+pub use layers::{Effective, Loaded, Origin, Sources, load};
+pub use problem::{Problem, Severity};
+pub use render::{flatten, render};
+pub use table::KEYS;
+pub use tree::{Node, Place, Scalar, parse};
+pub use value::Port;
+
+/// Reads one YAML text as the server would read its configuration file, with nothing else set.
+///
+/// The configuration is `None` when any problem is an error.
+#[must_use]
+pub fn from_text(yaml: &str) -> (Option<Config>, Vec<Problem>) {
+    let loaded =
+        load(&Sources { file: Some(("harperdb-config.yaml", yaml)), ..Sources::default() });
+    (loaded.config, loaded.problems)
+}

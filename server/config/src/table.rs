@@ -1,0 +1,143 @@
+//! The one ordered table of configuration keys.
+//!
+//! To add a key: one row here, one field in `config.rs`. The tests name whatever else is missing.
+
+use crate::keys::{Key, Kind, Support};
+use Kind::{Any, AutoOr, Bool, Bytes, Choice, Int, Millis, Path, Port, Text, TextList};
+
+const LEVELS: &[&str] = &["trace", "debug", "info", "warn", "error", "fatal", "notify"];
+
+const TLS: Support = Support::Later("TLS listeners");
+const OPERATIONS: Support = Support::Later("the Operations API");
+const MQTT: Support = Support::Later("MQTT");
+const SESSIONS: Support = Support::Later("sessions and tokens");
+const ADMISSION: Support = Support::Later("admission control");
+const SCRIPT: Support = Support::Later("JavaScript components");
+const STDOUT: Support = Support::Never("logs go to standard output, one line each");
+const ENGINE: Support = Support::Never("the storage engine needs no such setting");
+
+const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+    Key::new(name, kind, default, doc)
+}
+
+/// Every key, in the order of the documentation.
+pub const KEYS: &[Key] = &[
+    key("rootPath", Path, "~/hdb", "Directory that holds the databases, keys and applications."),
+    key("componentsRoot", Path, "", "Directory whose folders are the applications; `<rootPath>/components` when unset."),
+    // http
+    key("http.port", Port, "9926", "Port of the application listener, or `address:port`; `null` opens none."),
+    key("http.securePort", Port, "", "Port of the TLS application listener.").support(TLS),
+    key("http.http2", Bool, "false", "HTTP/2 on the TLS listener.").support(TLS),
+    key("http.sessionAffinity", Text, "", "Keeps a client on one worker.").support(Support::Never("the kernel spreads connections over the workers")),
+    key("http.compressionThreshold", Bytes, "1200", "A larger body is compressed with Brotli for a client that accepts it; 0 switches compression off."),
+    key("http.cors", Bool, "true", "Answers cross-origin requests (CORS)."),
+    key("http.corsAccessList", TextList, "", "Origins that may send credentials; unset or `*` admits every origin without credentials."),
+    key("http.corsAccessControlAllowHeaders", Text, "Accept, Content-Type, Authorization", "Headers that a preflight answer allows."),
+    key("http.headersTimeout", Millis, "60000", "Time for a client to send all request headers."),
+    key("http.keepAliveTimeout", Millis, "30000", "Time an idle connection is kept open."),
+    key("http.timeout", Millis, "120000", "Time for a client to send a whole request, and for it to take more of an answer."),
+    key("http.maxHeaderSize", Bytes, "16394", "Size of the request header block; a larger one is answered with 431."),
+    key("http.bodyBytesMax", Bytes, "64M", "Size of a request body; a larger one is answered with 413."),
+    key("http.connectionsMax", Int(1, 10_000_000), "10000", "Open application connections of the process; one more is answered with 503."),
+    key("http.requestQueueLimit", Millis, "20000", "Estimated queue time over which requests are answered with 503.").support(ADMISSION),
+    key("http.mtls", Any, "false", "Client certificates.").support(TLS),
+    key("http.logging.level", Choice(LEVELS), "info", "Lowest level of request lines: `info` all, `warn` from status 400, `error` from status 500. The request log exists only when the file has an `http.logging` block."),
+    key("http.logging.timing", Bool, "false", "Adds the time taken to a request line."),
+    key("http.logging.headers", Bool, "false", "Adds the request headers to a request line; credentials and cookies are left out."),
+    key("http.logging.id", Bool, "false", "Adds a number, counted from the start of the process, to a request line."),
+    key("http.logging.path", Path, "", "File of the request log.").support(STDOUT),
+    key("http.logging.root", Path, "", "Directory of the request log.").support(STDOUT),
+    key("http.logging.stdStreams", Bool, "true", "Request log on the standard streams.").support(STDOUT),
+    key("http.logging.tag", Text, "", "Tag of request lines.").support(STDOUT),
+    key("http.maxParamLength", Any, "", "Length of a route parameter.").support(Support::Never("routes have no parameters")),
+    key("http.threadRange", Any, "", "Threads that serve HTTP.").support(Support::Never("every worker serves every listener")),
+    // threads
+    key("threads.count", AutoOr(1, 1024), "auto", "Number of workers. `auto` is the CPU limit of the container rounded up, else the CPUs the process may run on.").alias("threads"),
+    key("threads.maxHeapMemory", Int(0, 1 << 20), "", "Heap of a worker's JavaScript engine, in MB.").support(SCRIPT),
+    key("threads.heapSnapshotNearLimit", Bool, "false", "Writes a heap snapshot near the limit.").support(Support::Never("no JavaScript heap of this kind")),
+    key("threads.debug", Any, "false", "JavaScript debugger.").support(Support::Never("no Node.js debugger")),
+    key("threads.preload", Any, "", "Modules loaded first in each worker.").support(SCRIPT),
+    key("threads.preloadRequire", Any, "", "Modules loaded first in each worker.").support(SCRIPT),
+    // authentication
+    key("authentication.authorizeLocal", Bool, "false", "A client on the loopback address without credentials is a super user. `harper-server dev` switches it on."),
+    key("authentication.cacheTTL", Millis, "30000", "Time for which a verified credential is remembered."),
+    key("authentication.enableSessions", Bool, "true", "Cookie sessions.").support(SESSIONS),
+    key("authentication.operationTokenTimeout", Text, "1d", "Life of an operation token.").support(SESSIONS),
+    key("authentication.refreshTokenTimeout", Text, "30d", "Life of a refresh token.").support(SESSIONS),
+    key("authentication.hashFunction", Choice(&["argon2id", "sha256", "md5"]), "argon2id", "Hash of stored passwords.").support(Support::Never("passwords are always hashed with argon2id")),
+    key("authentication.cookie", Any, "", "Session cookies.").support(SESSIONS),
+    key("authentication.logging", Any, "", "Log of authentication.").support(STDOUT),
+    // other interfaces
+    key("operationsApi.network.port", Port, "9925", "Port of the Operations API.").support(OPERATIONS),
+    key("operationsApi.network.securePort", Port, "", "TLS port of the Operations API.").support(OPERATIONS),
+    key("operationsApi.network.cors", Bool, "true", "CORS of the Operations API.").support(OPERATIONS),
+    key("operationsApi.network.corsAccessList", TextList, "", "Origins of the Operations API.").support(OPERATIONS),
+    key("operationsApi.network.domainSocket", Path, "", "Unix socket of the Operations API.").support(OPERATIONS),
+    key("operationsApi.network.headersTimeout", Millis, "", "As `http.headersTimeout`.").support(OPERATIONS),
+    key("operationsApi.network.keepAliveTimeout", Millis, "", "As `http.keepAliveTimeout`.").support(OPERATIONS),
+    key("operationsApi.network.timeout", Millis, "", "As `http.timeout`.").support(OPERATIONS),
+    key("operationsApi.tls", Any, "", "TLS of the Operations API.").support(OPERATIONS),
+    key("operationsApi.sysInfo", Any, "", "Parts of the system information.").support(OPERATIONS),
+    key("mqtt", Any, "", "MQTT listeners.").support(MQTT),
+    key("tls", Any, "", "Certificates.").support(TLS),
+    // logging
+    key("logging.level", Choice(LEVELS), "warn", "Lowest level that is logged."),
+    key("logging.format", Choice(&["text", "json"]), "text", "Form of a log line. The container image sets `json`."),
+    key("logging.auditRetention", Millis, "3d", "Age up to which the change log of the tables is kept."),
+    key("logging.auditLog", Bool, "true", "Change log of the tables.").support(Support::Never("the change log is always kept; `logging.auditRetention` bounds it")),
+    key("logging.file", Bool, "false", "Log file.").support(STDOUT),
+    key("logging.root", Path, "", "Directory of the log file.").support(STDOUT),
+    key("logging.path", Path, "", "Path of the log file.").support(STDOUT),
+    key("logging.stdStreams", Bool, "true", "Log on the standard streams.").support(STDOUT),
+    key("logging.console", Bool, "false", "Output of components in the log.").support(SCRIPT),
+    key("logging.colors", Bool, "false", "Colours.").support(STDOUT),
+    key("logging.rotation", Any, "", "Rotation of the log file.").support(STDOUT),
+    key("logging.auditAuthEvents", Any, "", "Log of authentication events.").support(SESSIONS),
+    key("logging.external", Any, "", "Log of application code.").support(SCRIPT),
+    // storage
+    key("storage.path", Path, "", "Directory of the databases; `<rootPath>/database` when unset."),
+    key("storage.writeAsync", Bool, "false", "Answers writes after one sync of the disk instead of two: a power failure may lose the last ones, but never harms the database, and `kill -9` loses nothing."),
+    key("storage.mapBytes", Bytes, "1T", "Largest size of one database. It is address space, not memory."),
+    key("storage.queueMax", Int(1, 1_000_000), "4096", "Write requests that may wait for one database; one more is answered with 503."),
+    key("storage.batchMax", Int(1, 100_000), "1024", "Write requests that share one sync of the disk."),
+    key("storage.freeBytesMin", Bytes, "512M", "Free space of the volume below which writes are answered with 507; deletes still work."),
+    key("storage.changeLogBytesMax", Bytes, "1G", "Size of one database's change log."),
+    key("storage.syncDelayForTests", Millis, "0", "Added to every sync of the disk.").support(Support::Hidden),
+    key("storage.maxTransactionQueueTime", Millis, "45s", "Time a write may wait before it is answered with 503."),
+    key("storage.caching", Bool, "true", "Record cache.").support(ENGINE),
+    key("storage.compression", Any, "true", "Compression of stored records.").support(ENGINE),
+    key("storage.noReadAhead", Bool, "false", "Read-ahead of the operating system.").support(ENGINE),
+    key("storage.prefetchWrites", Bool, "true", "Prefetch of pages to be written.").support(ENGINE),
+    key("storage.overlappingSync", Bool, "", "Overlapping syncs.").support(ENGINE),
+    key("storage.pageSize", Int(0, 65536), "", "Page size of a database.").support(ENGINE),
+    key("storage.maxFreeSpaceToLoad", Any, "", "Free list limits.").support(ENGINE),
+    key("storage.maxFreeSpaceToRetain", Any, "", "Free list limits.").support(ENGINE),
+    key("storage.debugLongTransactions", Bool, "", "Log of long transactions.").support(ENGINE),
+    key("storage.compactOnStart", Bool, "false", "Compaction at start.").support(Support::Later("backup and compaction")),
+    key("storage.compactOnStartKeepBackup", Bool, "false", "Backup of a compaction.").support(Support::Later("backup and compaction")),
+    key("storage.blobPaths", Any, "", "Directories of blobs.").support(Support::Later("blobs in files")),
+    key("storage.reclamation", Any, "", "Eviction when the disk fills.").support(Support::Later("caching tables")),
+    key("storage.audit", Any, "", "Path of the audit store.").support(ENGINE),
+    key("storage.engine", Text, "", "Storage engine.").support(Support::Never("there is one engine, LMDB")),
+    key("storage.logging", Any, "", "Log of the storage.").support(STDOUT),
+    // limits of queries and of background work
+    key("query.sortRecordsMax", Int(1, 100_000_000), "100000", "Records that one query may hold to sort them when no index gives the order; more is answered with 400."),
+    key("pool.threads", AutoOr(1, 256), "auto", "Threads for work that may block: cold reads, files, password hashing. `auto` is the number of workers, at least 2."),
+    key("pool.queueMax", Int(1, 1_000_000), "1024", "Pieces of such work that may wait; one more is answered with 503."),
+    // admin and shutdown
+    key("admin.port", Port, "9464", "Port of `/metrics`, `/livez`, `/readyz` and `/startupz`; never part of a client Service."),
+    key("admin.stuckAfter", Millis, "10000", "A worker that has not answered for this long makes `/livez` fail."),
+    key("shutdown.delay", Millis, "0", "Time between failing readiness and closing the listeners when the process is told to stop."),
+    key("shutdown.timeout", Millis, "30000", "Time for requests under way to finish when the process is told to stop."),
+    // the rest of what Harper knows
+    key("localStudio", Any, "", "Web interface.").support(Support::Never("there is no bundled web interface")),
+    key("analytics", Any, "", "Stored analytics.").support(Support::Later("analytics tables; Prometheus metrics are on the admin port")),
+    key("databases", Any, "", "Paths of single databases.").support(Support::Later("paths of single databases")),
+    key("serialization", Any, "", "JSON of big integers.").support(Support::Never("numbers keep the exact digits that were stored")),
+    key("node.hostname", Text, "", "Name of this node.").support(Support::Later("the distributed engine")),
+    key("node.url", Text, "", "Address of this node.").support(Support::Later("the distributed engine")),
+    key("replication", Any, "", "Replication.").support(Support::Later("the distributed engine")),
+    key("clustering", Any, "", "Clustering of Harper 3.").support(Support::Never("replaced by the distributed engine")),
+    key("ignoreScripts", Bool, "", "npm scripts.").support(SCRIPT),
+    key("customFunctionsRoot", Path, "", "Old name of the components directory.").support(Support::Never("use componentsRoot")),
+];

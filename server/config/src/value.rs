@@ -1,0 +1,184 @@
+//! Values by the type of their key: what is accepted, and the one form the server uses.
+
+use crate::keys::Kind;
+use serde_json::{Value, json};
+
+/// A TCP port, with the address to bind when one was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// The address to bind; none means every address (loopback in `harper-server dev`).
+    pub host: Option<String>,
+    /// The port; 0 lets the system choose.
+    pub port: u16,
+}
+
+/// Checks `written` against `kind` and returns it in the one form that the rest of the program reads:
+/// times as milliseconds, sizes as bytes, ports as text.
+///
+/// # Errors
+/// What the value should have been.
+pub(crate) fn normalize(kind: Kind, written: &Value) -> Result<Value, String> {
+    match kind {
+        Kind::Bool => boolean(written).ok_or_else(|| "expected true or false".into()),
+        Kind::Int(least, most) => whole(written, least, most),
+        Kind::AutoOr(least, most) => match written.as_str() {
+            Some("auto") => Ok(json!("auto")),
+            _ => whole(written, least, most).map_err(|message| format!("{message} or `auto`")),
+        },
+        Kind::Port => port(written).map(|port| json!(port.to_string())),
+        Kind::Millis => millis(written).map(Value::from),
+        Kind::Bytes => bytes(written).map(Value::from),
+        Kind::Text | Kind::Path => {
+            text(written).map(Value::from).ok_or_else(|| "expected text".into())
+        }
+        Kind::Choice(words) => choice(words, written),
+        Kind::TextList => list(written),
+        Kind::Any => Ok(written.clone()),
+    }
+}
+
+fn boolean(written: &Value) -> Option<Value> {
+    match written {
+        Value::Bool(_) => Some(written.clone()),
+        Value::String(word) => word.parse::<bool>().ok().map(Value::from),
+        _ => None,
+    }
+}
+
+fn whole(written: &Value, least: i64, most: i64) -> Result<Value, String> {
+    let number = match written {
+        Value::String(word) => word.trim().parse().ok(),
+        _ => written.as_i64(),
+    };
+    number
+        .filter(|number| (least..=most).contains(number))
+        .map(Value::from)
+        .ok_or_else(|| format!("expected a whole number from {least} to {most}"))
+}
+
+fn text(written: &Value) -> Option<String> {
+    match written {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn choice(words: &[&str], written: &Value) -> Result<Value, String> {
+    let word = written.as_str().unwrap_or_default();
+    if words.contains(&word) {
+        return Ok(json!(word));
+    }
+    Err(format!("expected one of {}", words.join(", ")))
+}
+
+fn list(written: &Value) -> Result<Value, String> {
+    match written {
+        Value::String(words) => Ok(words.split(',').map(str::trim).collect()),
+        Value::Array(items) => items
+            .iter()
+            .filter(|item| !item.is_null())
+            .map(|item| {
+                text(item).map(Value::from).ok_or_else(|| "expected a list of texts".into())
+            })
+            .collect(),
+        _ => Err("expected a list of texts".into()),
+    }
+}
+
+/// A number with a unit: the number, and what follows it.
+fn number_and_unit(text: &str) -> Option<(f64, &str)> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    Some((number.parse().ok()?, unit.trim()))
+}
+
+fn scaled(written: &Value, unit_of: fn(&str) -> Option<f64>) -> Option<u64> {
+    let (number, unit) = match written {
+        Value::String(text) => number_and_unit(text)?,
+        _ => (written.as_f64()?, ""),
+    };
+    let value = number * unit_of(unit)?;
+    (value >= 0.0 && value < 9e15).then_some(value.round() as u64)
+}
+
+fn millis(written: &Value) -> Result<u64, String> {
+    let unit = |unit: &str| match unit {
+        "" | "ms" => Some(1.0),
+        "s" | "S" => Some(1e3),
+        "m" | "M" => Some(6e4),
+        "h" | "H" => Some(3.6e6),
+        "d" | "D" => Some(8.64e7),
+        _ => None,
+    };
+    scaled(written, unit)
+        .ok_or_else(|| "expected milliseconds, or a number with ms, s, m, h or d".into())
+}
+
+fn bytes(written: &Value) -> Result<u64, String> {
+    let unit = |unit: &str| match unit.trim_end_matches(['B', 'b', 'i']) {
+        "" => Some(1.0),
+        "K" | "k" => Some(1024.0),
+        "M" | "m" => Some(1024.0 * 1024.0),
+        "G" | "g" => Some(1024.0 * 1024.0 * 1024.0),
+        "T" | "t" => Some(1024.0 * 1024.0 * 1024.0 * 1024.0),
+        _ => None,
+    };
+    scaled(written, unit).ok_or_else(|| "expected bytes, or a number with K, M, G or T".into())
+}
+
+pub(crate) fn port(written: &Value) -> Result<Port, String> {
+    let text = text(written).unwrap_or_default();
+    let (host, number) = match text.rsplit_once(':') {
+        Some((host, number)) => (Some(host.trim_matches(['[', ']']).to_owned()), number),
+        None => (None, text.as_str()),
+    };
+    let port = number
+        .parse()
+        .map_err(|_| "expected a port from 0 to 65535, or address:port".to_owned())?;
+    if host.as_ref().is_some_and(|host| host.parse::<std::net::IpAddr>().is_err()) {
+        return Err("expected an IP address before the port".into());
+    }
+    Ok(Port { host, port })
+}
+
+impl std::fmt::Display for Port {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.host {
+            Some(host) if host.contains(':') => write!(f, "[{host}]:{}", self.port),
+            Some(host) => write!(f, "{host}:{}", self.port),
+            None => write!(f, "{}", self.port),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_take_their_one_form() {
+        let ok = |kind, written: Value| normalize(kind, &written).unwrap();
+        assert_eq!(ok(Kind::Millis, json!("45s")), json!(45_000));
+        assert_eq!(ok(Kind::Millis, json!("3d")), json!(259_200_000));
+        assert_eq!(ok(Kind::Millis, json!(1500)), json!(1500));
+        assert_eq!(ok(Kind::Bytes, json!("64M")), json!(67_108_864));
+        assert_eq!(ok(Kind::Port, json!("127.0.0.1:80")), json!("127.0.0.1:80"));
+        assert_eq!(ok(Kind::Port, json!("[::1]:80")), json!("[::1]:80"));
+        assert_eq!(ok(Kind::AutoOr(1, 9), json!("auto")), json!("auto"));
+        assert_eq!(ok(Kind::Bool, json!("true")), json!(true));
+        assert_eq!(ok(Kind::TextList, json!("a, b")), json!(["a", "b"]));
+        assert_eq!(ok(Kind::TextList, json!([null, "a"])), json!(["a"]));
+    }
+
+    #[test]
+    fn wrong_values_say_what_was_expected() {
+        let bad = |kind, written: Value| normalize(kind, &written).unwrap_err();
+        assert!(bad(Kind::Port, json!("70000")).contains("65535"));
+        assert!(bad(Kind::Port, json!("tcp://10.0.0.1:80")).contains("IP address"));
+        assert!(bad(Kind::Int(1, 3), json!(4)).contains("from 1 to 3"));
+        assert!(bad(Kind::Millis, json!("5 weeks")).contains("milliseconds"));
+        assert!(bad(Kind::Choice(&["a", "b"]), json!("c")).contains("a, b"));
+    }
+}
