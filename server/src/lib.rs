@@ -1,0 +1,26 @@
+//! The Harper server: applications of tables and files over one HTTP stack, a copy of it on every core.
+//!
+//! `App → Worker → Listener → Connection → Protocol → Chain → Route → Resource → Store`: data flows down as plain
+//! values and comes back as return values. `ARCHITECTURE.md` tells the way of a request.
+
+mod admin;
+mod app;
+mod auth;
+mod chain;
+pub mod cli;
+mod components;
+mod conn;
+mod content;
+mod cpu;
+mod error;
+mod exchange;
+mod health;
+mod listen;
+mod metrics;
+mod pool;
+mod reply;
+mod resource;
+mod route;
+mod services;
+mod telemetry;
+mod worker;

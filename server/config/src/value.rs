@@ -100,7 +100,7 @@ fn scaled(written: &Value, unit_of: fn(&str) -> Option<f64>) -> Option<u64> {
         _ => (written.as_f64()?, ""),
     };
     let value = number * unit_of(unit)?;
-    (value >= 0.0 && value < 9e15).then_some(value.round() as u64)
+    (0.0..9e15).contains(&value).then_some(value.round() as u64)
 }
 
 fn millis(written: &Value) -> Result<u64, String> {

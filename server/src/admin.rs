@@ -1,0 +1,231 @@
+//! The admin listener: `/metrics`, `/livez`, `/readyz`, `/startupz`, on its own thread, so that a stuck worker is
+//! visible from outside.
+
+use crate::health::{Check, Health};
+use crate::metrics::{Metrics, counter_metric, family, gauge_metric};
+use crate::pool::Pool;
+use bytes::Bytes;
+use harper_store::{DatabaseStats, Store};
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{Metric, MetricFamily, MetricType};
+use prometheus::{Registry, TextEncoder};
+use std::convert::Infallible;
+use std::fmt::Write;
+use std::io;
+use std::net::TcpListener as StdListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::{LocalSet, spawn_local};
+
+/// Connections served at once; more wait.
+const CONNECTIONS_MAX: usize = 64;
+/// Time for a request's head, and for an idle connection.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the admin listener reports.
+pub(crate) struct Admin {
+    /// The probes.
+    pub health: Arc<Health>,
+    /// Everything that is counted.
+    pub registry: Registry,
+}
+
+/// Gathers everything that is counted.
+///
+/// # Errors
+/// Two collectors with one name, which is a fault of the program.
+pub(crate) fn registry(metrics: Metrics, store: Store, pool: Pool) -> prometheus::Result<Registry> {
+    let registry = Registry::new();
+    registry.register(Box::new(metrics))?;
+    registry.register(Box::new(Parts { store, pool }))?;
+    registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+    Ok(registry)
+}
+
+/// Starts the thread of the admin listener.
+///
+/// # Errors
+/// The system's refusal of a thread.
+pub(crate) fn start(admin: Admin, listener: StdListener) -> io::Result<()> {
+    std::thread::Builder::new().name("admin".into()).spawn(move || {
+        if let Err(error) = run(admin, listener) {
+            tracing::error!(%error, "the admin listener could not start");
+        }
+    })?;
+    Ok(())
+}
+
+fn run(admin: Admin, listener: StdListener) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, async move {
+        let listener = TcpListener::from_std(listener)?;
+        let admin = Rc::new(admin);
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            // the semaphore is never closed
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
+            let Ok((stream, _)) = listener.accept().await else {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            let admin = Rc::clone(&admin);
+            spawn_local(async move {
+                let _place = place;
+                let service = service_fn(move |request| {
+                    let response = respond(&admin, &request);
+                    async move { Ok::<_, Infallible>(response) }
+                });
+                let mut builder = http1::Builder::new();
+                builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+                // a probe that breaks off is no news
+                let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    })
+}
+
+fn respond<B>(admin: &Admin, request: &Request<B>) -> Response<Full<Bytes>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n".into());
+    }
+    let verbose =
+        request.uri().query().is_some_and(|query| query.split('&').any(|word| word == "verbose"));
+    match request.uri().path() {
+        "/metrics" => metrics(admin),
+        "/livez" => report(&admin.health.live(), verbose),
+        "/readyz" => report(&admin.health.ready(), verbose),
+        "/startupz" => report(&admin.health.startup(), verbose),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "there are /metrics, /livez, /readyz and /startupz\n".into(),
+        ),
+    }
+}
+
+fn metrics(admin: &Admin) -> Response<Full<Bytes>> {
+    match TextEncoder::new().encode_to_string(&admin.registry.gather()) {
+        Ok(page) => text(StatusCode::OK, page),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+    }
+}
+
+/// `ok`, or the list of checks when asked for it or when one fails.
+fn report(checks: &[Check], verbose: bool) -> Response<Full<Bytes>> {
+    let is_good = checks.iter().all(|check| check.fault.is_none());
+    let status = if is_good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    if is_good && !verbose {
+        return text(status, "ok\n".into());
+    }
+    let mut page = String::new();
+    for Check { name, fault } in checks {
+        // writing to a string cannot fail
+        let _ = match fault {
+            None => writeln!(page, "[+] {name} ok"),
+            Some(fault) => writeln!(page, "[-] {name} failed: {fault}"),
+        };
+    }
+    text(status, page)
+}
+
+fn text(status: StatusCode, page: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(page));
+    *response.status_mut() = status;
+    let kind = http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// The store and the pool, asked when scraped.
+struct Parts {
+    store: Store,
+    pool: Pool,
+}
+
+impl Collector for Parts {
+    fn desc(&self) -> Vec<&Desc> {
+        Vec::new()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        use crate::metrics::{counter, gauge};
+        let mut families = vec![
+            gauge(
+                "harper_pool_queue",
+                "Blocking work that waits for a thread.",
+                self.pool.waiting() as f64,
+            ),
+            counter(
+                "harper_pool_rejected_total",
+                "Blocking work refused because the queue was full.",
+                self.pool.rejected() as f64,
+            ),
+        ];
+        let version = gauge_metric(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+        families.push(family(
+            "harper_build_info",
+            "The program.",
+            MetricType::GAUGE,
+            vec![version],
+        ));
+        let stats = self.store.stats();
+        families.extend(
+            STORE_COUNTERS
+                .iter()
+                .map(|row| store_family(row, MetricType::COUNTER, counter_metric, &stats)),
+        );
+        families.extend(
+            STORE_GAUGES
+                .iter()
+                .map(|row| store_family(row, MetricType::GAUGE, gauge_metric, &stats)),
+        );
+        families
+    }
+}
+
+type Row = (&'static str, &'static str, fn(&DatabaseStats) -> f64);
+type Make = fn(&[(&str, &str)], f64) -> Metric;
+
+fn store_family(row: &Row, kind: MetricType, make: Make, stats: &[DatabaseStats]) -> MetricFamily {
+    let (name, help, of) = row;
+    let metrics = stats.iter().map(|stats| make(&[("database", &stats.name)], of(stats)));
+    family(name, help, kind, metrics.collect())
+}
+
+const STORE_COUNTERS: &[Row] = &[
+    (
+        "harper_store_commits_total",
+        "Transactions committed, each with one sync of the disk.",
+        |s| s.commits as f64,
+    ),
+    ("harper_store_commit_seconds_total", "Time spent committing.", |s| s.commit_seconds),
+    ("harper_store_requests_total", "Write requests answered.", |s| s.requests as f64),
+    ("harper_store_operations_total", "Records written or deleted.", |s| s.operations as f64),
+    ("harper_store_conflicts_total", "Writes refused because of a condition.", |s| {
+        s.conflicts as f64
+    }),
+    ("harper_store_rejected_full_total", "Writes refused because the queue was full.", |s| {
+        s.rejected_full as f64
+    }),
+    (
+        "harper_store_rejected_no_space_total",
+        "Writes refused because the volume was nearly full.",
+        |s| s.rejected_no_space as f64,
+    ),
+];
+const STORE_GAUGES: &[Row] = &[
+    ("harper_store_tables", "Tables defined.", |s| s.tables as f64),
+    ("harper_store_queue", "Write requests that wait.", |s| s.queue_length as f64),
+    ("harper_store_map_bytes", "Bytes of the map in use.", |s| s.map_bytes_used as f64),
+    ("harper_store_map_bytes_max", "Bytes the map can hold.", |s| s.map_bytes_max as f64),
+    ("harper_store_disk_bytes", "Size of the file.", |s| s.disk_bytes as f64),
+    ("harper_store_change_log_bytes", "Size of the change log.", |s| s.log_bytes as f64),
+    ("harper_store_readers_peak", "Most snapshots open at once.", |s| f64::from(s.readers_peak)),
+];

@@ -1,0 +1,336 @@
+//! The only place where all layers meet: it opens the store, loads the applications, binds the sockets, starts
+//! the workers, and drains them.
+
+use crate::auth::password;
+use crate::auth::users::{Users, UsersError};
+use crate::components::{self, Application};
+use crate::health::Health;
+use crate::listen::{self, Reach};
+use crate::metrics::Metrics;
+use crate::pool::Pool;
+use crate::resource::files::Files;
+use crate::resource::table::TableResource;
+use crate::route::Routes;
+use crate::telemetry::NOTIFY;
+use crate::worker::{self, Phase, Seed};
+use crate::{admin, cpu};
+use harper_config::{Config, Port, Threads};
+use harper_store::{Durability, Store};
+use std::io::{IsTerminal, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// The administrator's name when none is given.
+const ADMIN: &str = "admin";
+
+/// Who may administrate, as given from outside.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Credentials {
+    /// `HDB_ADMIN_USERNAME`.
+    pub username: Option<String>,
+    /// `HDB_ADMIN_PASSWORD`.
+    pub password: Option<String>,
+}
+
+/// What to run.
+pub(crate) struct Plan {
+    /// The configuration.
+    pub config: Config,
+    /// The root directory.
+    pub root: PathBuf,
+    /// What the application folders declare.
+    pub applications: Vec<Application>,
+    /// Where a port without an address listens.
+    pub reach: Reach,
+    /// The administrator.
+    pub credentials: Credentials,
+}
+
+/// Why the server could not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// A directory or file could not be made or read.
+    #[error("{path}: {error}")]
+    File {
+        /// The path.
+        path: String,
+        /// The system's word.
+        error: std::io::Error,
+    },
+    /// The databases could not be opened.
+    #[error("the databases could not be opened: {0}")]
+    Store(#[from] harper_store::Error),
+    /// A table could not be defined.
+    #[error("{origin}: table {table}: {error}")]
+    Table {
+        /// Where it is defined.
+        origin: String,
+        /// Its name.
+        table: String,
+        /// The store's refusal.
+        error: harper_store::Error,
+    },
+    /// The users could not be read or made.
+    #[error(transparent)]
+    Users(#[from] UsersError),
+    /// A port could not be bound.
+    #[error("port {port} ({key}) could not be bound: {error}")]
+    Bind {
+        /// The port as configured.
+        port: String,
+        /// The key that configures it.
+        key: &'static str,
+        /// The system's word.
+        error: std::io::Error,
+    },
+    /// Records could not be loaded.
+    #[error(transparent)]
+    Data(#[from] components::LoadDataError),
+    /// Threads, metrics or random numbers failed.
+    #[error("{0}")]
+    System(String),
+}
+
+impl StartError {
+    fn system(error: impl std::fmt::Display) -> Self {
+        Self::System(error.to_string())
+    }
+}
+
+/// A running server.
+pub(crate) struct App {
+    config: Arc<Config>,
+    store: Store,
+    workers: Vec<JoinHandle<()>>,
+    phase: watch::Sender<Phase>,
+    routes: watch::Sender<Arc<Routes>>,
+    health: Arc<Health>,
+    /// Where the application is served; none when `http.port` is null.
+    pub http: Option<SocketAddr>,
+    /// Where metrics and probes are; none when `admin.port` is null.
+    pub admin: Option<SocketAddr>,
+}
+
+impl App {
+    /// Opens everything and starts serving.
+    ///
+    /// # Errors
+    /// The first thing that could not be opened, bound or started.
+    pub(crate) fn start(plan: Plan) -> Result<Self, StartError> {
+        let Plan { config, root, applications, reach, credentials } = plan;
+        let config = Arc::new(config);
+        let store = open_store(&root, &config)?;
+        let users = Arc::new(Users::open(store.database("system")?)?);
+        ensure_admin(&users, &root, credentials)?;
+        let routes = Arc::new(routes(&store, &applications)?);
+        let names = applications.iter().map(|application| application.name.clone()).collect();
+        let count = match config.threads {
+            Threads::Auto => cpu::count(),
+            Threads::Count(count) => count,
+        };
+        let pool_threads = config.pool_threads.unwrap_or_else(|| count.max(2));
+        let pool = Pool::start(pool_threads, config.pool_queue_max).map_err(StartError::system)?;
+        let metrics = Metrics::default();
+        let listeners = bind("http.port", config.http.port.as_ref(), reach, count)?;
+        let admin_listeners = bind("admin.port", config.admin.port.as_ref(), reach, 1)?;
+        let (http, admin) = (address(&listeners), address(&admin_listeners));
+        let health = Health::new(
+            config.admin.stuck_after,
+            listeners.len(),
+            metrics.clone(),
+            store.clone(),
+            names,
+        );
+        if let Some(listener) = admin_listeners.into_iter().next() {
+            let registry = admin::registry(metrics.clone(), store.clone(), pool.clone());
+            let registry = registry.map_err(StartError::system)?;
+            let health = Arc::clone(&health);
+            admin::start(admin::Admin { health, registry }, listener)
+                .map_err(StartError::system)?;
+        }
+        let (phase, _) = watch::channel(Phase::Running);
+        let (routes, _) = watch::channel(routes);
+        let mut app =
+            Self { config, store, workers: Vec::new(), phase, routes, health, http, admin };
+        app.start_workers(count, listeners, &pool, &metrics, &users)?;
+        Ok(app)
+    }
+
+    fn start_workers(
+        &mut self,
+        count: usize,
+        listeners: Vec<TcpListener>,
+        pool: &Pool,
+        metrics: &Metrics,
+        users: &Arc<Users>,
+    ) -> Result<(), StartError> {
+        let mut credentials_key = [0; 32];
+        getrandom::fill(&mut credentials_key).map_err(StartError::system)?;
+        let connections = Arc::new(AtomicUsize::new(0));
+        let mut listeners = listeners.into_iter();
+        for id in 0..count {
+            let seed = Seed {
+                id,
+                listeners: listeners.next().into_iter().collect(),
+                config: Arc::clone(&self.config),
+                pool: pool.clone(),
+                metrics: metrics.worker(),
+                users: Arc::clone(users),
+                credentials_key,
+                routes: self.routes.subscribe(),
+                phase: self.phase.subscribe(),
+                connections: Arc::clone(&connections),
+                health: Arc::clone(&self.health),
+            };
+            self.workers.push(worker::start(seed).map_err(StartError::system)?);
+        }
+        Ok(())
+    }
+
+    /// Serves other applications from now on; requests under way finish with the old ones.
+    ///
+    /// # Errors
+    /// A table or a data file that cannot be taken; the old applications then go on.
+    pub(crate) fn replace(&self, applications: &[Application]) -> Result<(), StartError> {
+        let routes = routes(&self.store, applications)?;
+        self.routes.send_replace(Arc::new(routes));
+        Ok(())
+    }
+
+    /// Stops: readiness fails, the configured delay passes, the listeners close, requests under way finish within
+    /// the configured time. Returns whether all did.
+    #[must_use]
+    pub(crate) fn stop(self) -> bool {
+        tracing::info!(target: NOTIFY, "stopping");
+        self.health.stop();
+        std::thread::park_timeout(self.config.shutdown.delay);
+        self.phase.send_replace(Phase::Draining);
+        let deadline = Instant::now() + self.config.shutdown.timeout;
+        while Instant::now() < deadline && !self.workers.iter().all(JoinHandle::is_finished) {
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        let all_finished = self.workers.iter().all(JoinHandle::is_finished);
+        self.phase.send_replace(Phase::Ended);
+        for worker in self.workers {
+            // a worker that panicked has said so
+            let _ = worker.join();
+        }
+        if !all_finished {
+            tracing::warn!("some requests did not finish in time and were cut");
+        }
+        all_finished
+    }
+}
+
+fn open_store(root: &Path, config: &Config) -> Result<Store, StartError> {
+    std::fs::create_dir_all(root)
+        .map_err(|error| StartError::File { path: root.display().to_string(), error })?;
+    let storage = &config.storage;
+    let path = storage.path.clone().unwrap_or_else(|| root.join("database"));
+    let durability =
+        if storage.write_async { Durability::LastCommitsMayBeLost } else { Durability::Full };
+    let options = harper_store::Options {
+        map_bytes: storage.map_bytes,
+        durability,
+        queue_max: storage.queue_max,
+        batch_max: storage.batch_max,
+        free_bytes_min: storage.free_bytes_min,
+        log_age_ms_max: u64::try_from(storage.change_log_age_max.as_millis()).unwrap_or(u64::MAX),
+        log_bytes_max: storage.change_log_bytes_max,
+        sort_records_max: config.query.sort_records_max,
+        sync_delay: storage.sync_delay,
+        ..harper_store::Options::default()
+    };
+    Ok(Store::open(root, &path, options)?)
+}
+
+/// Makes the administrator as given, or, on a root without users, one with a generated password.
+fn ensure_admin(users: &Users, root: &Path, credentials: Credentials) -> Result<(), StartError> {
+    let name = credentials.username.unwrap_or_else(|| ADMIN.to_owned());
+    if let Some(password) = credentials.password {
+        return Ok(users.ensure_super_user(&name, &password)?);
+    }
+    if !users.is_empty() {
+        return Ok(());
+    }
+    let password = password::generate().map_err(UsersError::from)?;
+    let path = root.join("admin-password");
+    write_secret(&path, &password)
+        .map_err(|error| StartError::File { path: path.display().to_string(), error })?;
+    users.ensure_super_user(&name, &password)?;
+    tracing::info!(target: NOTIFY, "made the user {name}; the password is in {}", path.display());
+    if std::io::stdout().is_terminal() {
+        // a person at a keyboard; a log collector never sees this
+        let _ = writeln!(std::io::stdout(), "user {name}, password {password}");
+    }
+    Ok(())
+}
+
+fn write_secret(path: &Path, secret: &str) -> std::io::Result<()> {
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    writeln!(file, "{secret}")?;
+    file.sync_all()
+}
+
+/// Defines the tables, loads the data, and gives every exported table its path.
+fn routes(store: &Store, applications: &[Application]) -> Result<Routes, StartError> {
+    let mut routes = Routes::default();
+    for application in applications {
+        for definition in &application.tables {
+            let database = store.database(&definition.schema.database)?;
+            let table =
+                database.define(definition.schema.clone()).map_err(|error| StartError::Table {
+                    origin: definition.origin(),
+                    table: definition.schema.name.clone(),
+                    error,
+                })?;
+            let Some(path) = definition.path.clone().filter(|_| application.rest) else { continue };
+            let schema = table.schema();
+            // an equal definition of another application has the path already
+            let _ = routes.add_table(TableResource { path, table, schema, database });
+        }
+        for options in &application.files {
+            routes.add_files(Files {
+                folder: application.folder.clone(),
+                prefix: options.prefix.clone(),
+                patterns: options.patterns.clone(),
+                url_path: options.url_path.clone(),
+                index: options.index,
+            });
+        }
+    }
+    for file in applications.iter().flat_map(|application| &application.data) {
+        let written = components::load_data(store, file)?;
+        tracing::info!(file = %file.path.display(), written, "records loaded");
+    }
+    Ok(routes)
+}
+
+fn bind(
+    key: &'static str,
+    port: Option<&Port>,
+    reach: Reach,
+    count: usize,
+) -> Result<Vec<TcpListener>, StartError> {
+    let Some(port) = port else { return Ok(Vec::new()) };
+    listen::bind(port, reach, count).map_err(|error| StartError::Bind {
+        port: port.to_string(),
+        key,
+        error,
+    })
+}
+
+fn address(listeners: &[TcpListener]) -> Option<SocketAddr> {
+    listeners.first().and_then(|listener| listener.local_addr().ok())
+}

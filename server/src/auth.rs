@@ -1,0 +1,26 @@
+//! Who is asking. Passwords are kept as argon2id hashes; a verified credential is remembered for a while under a
+//! keyed hash, so that the cost of hashing is paid once and a dump of memory shows no password.
+
+pub(crate) mod cache;
+pub(crate) mod password;
+pub(crate) mod users;
+
+use std::sync::Arc;
+use users::User;
+
+/// Who makes a request.
+#[derive(Clone, Debug)]
+pub(crate) enum Identity {
+    /// Nobody in particular.
+    Anonymous,
+    /// A user of this server.
+    User(Arc<User>),
+}
+
+impl Identity {
+    /// Whether everything is allowed.
+    #[must_use]
+    pub(crate) fn is_super_user(&self) -> bool {
+        matches!(self, Self::User(user) if user.super_user)
+    }
+}

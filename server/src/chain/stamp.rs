@@ -1,0 +1,60 @@
+//! Headers that every answer carries.
+
+use crate::exchange::{Request, Response};
+use crate::services::Services;
+use http::{HeaderName, HeaderValue, Version, header};
+
+const SERVER: HeaderValue = HeaderValue::from_static("HarperDB");
+const KEEP_ALIVE: HeaderValue = HeaderValue::from_static("keep-alive");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// Adds `Server`, `Server-Timing` and, on a connection that stays open, how long it may be idle.
+pub(super) fn headers(services: &Services, request: &Request, response: &mut Response) {
+    let headers = response.headers_mut();
+    headers.insert(header::SERVER, SERVER);
+    headers.insert(SERVER_TIMING, timing(request.started.elapsed().as_micros()));
+    if request.head.version == Version::HTTP_11 && !headers.contains_key(header::CONNECTION) {
+        headers.insert(header::CONNECTION, KEEP_ALIVE);
+        headers.insert(HeaderName::from_static("keep-alive"), services.keep_alive.clone());
+    }
+}
+
+/// `hdb;dur=<milliseconds with two decimals>`.
+fn timing(micros: u128) -> HeaderValue {
+    let hundredths = u64::try_from(micros / 10).unwrap_or(u64::MAX);
+    let mut text = [0_u8; 32];
+    let mut at = text.len();
+    let mut rest = hundredths;
+    for place in 0.. {
+        if place == 2 {
+            at -= 1;
+            text[at] = b'.';
+        }
+        at -= 1;
+        text[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 && place >= 2 {
+            break;
+        }
+    }
+    at -= 8;
+    text[at..at + 8].copy_from_slice(b"hdb;dur=");
+    HeaderValue::from_bytes(&text[at..]).unwrap_or_else(|_| HeaderValue::from_static("hdb"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::timing;
+
+    #[test]
+    fn the_time_is_in_milliseconds_with_two_decimals() {
+        for (micros, text) in [
+            (0, "hdb;dur=0.00"),
+            (430, "hdb;dur=0.43"),
+            (1_234_567, "hdb;dur=1234.56"),
+            (u128::MAX, "hdb;dur=184467440737095516.15"),
+        ] {
+            assert_eq!(timing(micros), text);
+        }
+    }
+}

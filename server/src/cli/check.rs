@@ -1,0 +1,41 @@
+//! `check` and `config effective`.
+
+use super::sources::{self, Command, Keys};
+use super::{Failed, Options, say};
+use crate::components;
+use std::fmt::Write;
+
+/// Prints every problem of the configuration and of the applications.
+pub(super) fn check(options: &Options, keys: Keys) -> Result<(), Failed> {
+    let settings = sources::read(options, Command::Run, keys)?;
+    let mut problems = settings.loaded.problems;
+    let mut count = 0;
+    if let Some(config) = &settings.loaded.config {
+        let folders = sources::folders(config, settings.app.as_ref())?;
+        let (applications, found) = components::load_all(&folders);
+        count = applications.len();
+        problems.extend(found);
+    }
+    let (report, failed) = sources::report(&problems);
+    if failed {
+        return Err(Failed::Usage(report));
+    }
+    let warnings = problems.len();
+    let report = if report.is_empty() { report } else { report + "\n" };
+    say(&format!("{report}ok: {count} application(s), {warnings} warning(s)\n"))
+}
+
+/// Prints every key's value and where it comes from.
+pub(super) fn effective(options: &Options, keys: Keys) -> Result<(), Failed> {
+    let settings = sources::read(options, Command::Run, keys)?;
+    let (report, failed) = sources::report(&settings.loaded.problems);
+    if failed {
+        return Err(Failed::Usage(report));
+    }
+    let mut text = String::new();
+    for item in &settings.loaded.effective {
+        // writing to a string cannot fail
+        let _ = writeln!(text, "{}: {} # {}", item.key.name, item.value, item.origin);
+    }
+    say(&text)
+}

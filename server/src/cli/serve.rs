@@ -1,0 +1,147 @@
+//! `run` and `dev`: log → configuration → applications → start → announce → wait for the signal → drain.
+
+use super::sources::{self, Command, Keys};
+use super::{Failed, Options, say};
+use crate::app::{App, Plan};
+use crate::components;
+use crate::listen::Reach;
+use crate::telemetry::{self, NOTIFY};
+use notify::Watcher;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// Changes of files that come within this time are one change.
+const SETTLE: Duration = Duration::from_millis(150);
+
+/// Serves until the process is told to stop.
+pub(super) fn run(options: &Options, command: Command, keys: Keys) -> Result<(), Failed> {
+    let settings = sources::read(options, command, keys)?;
+    let (report, _) = sources::report(&settings.loaded.problems);
+    let Some(mut config) = settings.loaded.config else { return Err(Failed::Usage(report)) };
+    config.root_path = sources::at_home(&config.root_path);
+    let guard =
+        telemetry::start(&config.logging).map_err(|error| Failed::Error(error.to_string()))?;
+    for problem in &settings.loaded.problems {
+        tracing::warn!("{problem}");
+    }
+    let folders = sources::folders(&config, settings.app.as_ref())?;
+    let (applications, problems) = components::load_all(&folders);
+    let (report, failed) = sources::report(&problems);
+    if failed {
+        return Err(Failed::Usage(report));
+    }
+    for problem in &problems {
+        tracing::warn!("{problem}");
+    }
+    let credentials = sources::credentials()?;
+    let reach = if command == Command::Dev { Reach::Loopback } else { Reach::Everyone };
+    let root = config.root_path.clone();
+    let app = App::start(Plan { config, root, applications, reach, credentials });
+    let app = app.map_err(|error| Failed::Error(format!("error: {error}")))?;
+    announce(&app, command)?;
+    let watched = settings.app.filter(|_| command == Command::Dev);
+    wait(&app, watched).map_err(|error| Failed::Error(error.to_string()))?;
+    let all_finished = app.stop();
+    drop(guard);
+    if all_finished { Ok(()) } else { Err(Failed::Error(String::new())) }
+}
+
+fn announce(app: &App, command: Command) -> Result<(), Failed> {
+    let url = |address: std::net::SocketAddr| match address.ip().is_unspecified() {
+        true => format!("http://localhost:{}/", address.port()),
+        false => format!("http://{address}/"),
+    };
+    if let Some(address) = app.http {
+        tracing::info!(target: NOTIFY, "serving on {address}");
+        let is_reachable = !address.ip().to_canonical().is_loopback();
+        if is_reachable && command == Command::Run {
+            tracing::warn!(target: NOTIFY, "passwords cross the network unencrypted: no TLS listener exists");
+        }
+    }
+    if let Some(address) = app.admin {
+        tracing::info!(target: NOTIFY, "metrics and probes on {address}");
+    }
+    if command == Command::Dev && std::io::stdout().is_terminal() {
+        let http = app.http.map(url).unwrap_or_default();
+        let admin = app.admin.map(url).unwrap_or_default();
+        say(&format!("\n  application  {http}\n  metrics      {admin}metrics\n\n"))?;
+    }
+    Ok(())
+}
+
+/// Returns when the process is told to stop; meanwhile follows changes of the watched folder.
+fn wait(app: &App, watched: Option<PathBuf>) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let stopped = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        tokio::select! {
+            () = stopped => {}
+            () = follow(app, watched) => {}
+        }
+        Ok(())
+    })
+}
+
+/// Reloads the application whenever one of its files changes; never returns.
+async fn follow(app: &App, watched: Option<PathBuf>) {
+    let Some(folder) = watched else { return std::future::pending().await };
+    let (changed, mut changes) = mpsc::channel(1);
+    let inside = folder.clone();
+    let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|event| concerns(&inside, &event)) {
+            // one waiting note is enough
+            let _ = changed.try_send(());
+        }
+    });
+    let started = watcher.and_then(|mut watcher| {
+        watcher.watch(&folder, notify::RecursiveMode::Recursive)?;
+        Ok(watcher)
+    });
+    let _watcher = match started {
+        Ok(watcher) => watcher,
+        Err(error) => {
+            tracing::warn!(%error, "changes of the application cannot be followed");
+            return std::future::pending().await;
+        }
+    };
+    while changes.recv().await.is_some() {
+        tokio::time::sleep(SETTLE).await;
+        while changes.try_recv().is_ok() {}
+        reload(app, &folder);
+    }
+}
+
+fn concerns(folder: &Path, event: &notify::Event) -> bool {
+    let is_change = !event.kind.is_access();
+    let is_ours = |path: &PathBuf| {
+        let relative = path.strip_prefix(folder).unwrap_or(path);
+        !relative.components().any(|part| part.as_os_str().to_string_lossy().starts_with('.'))
+    };
+    is_change && event.paths.iter().any(is_ours)
+}
+
+fn reload(app: &App, folder: &Path) {
+    let (applications, problems) = components::load_all(&[folder.to_owned()]);
+    for problem in &problems {
+        tracing::warn!("{problem}");
+    }
+    if sources::report(&problems).1 {
+        return tracing::warn!("the application has errors; the one before goes on");
+    }
+    match app.replace(&applications) {
+        Ok(()) => tracing::info!(target: NOTIFY, "reloaded {}", folder.display()),
+        Err(error) => {
+            tracing::warn!(%error, "the application cannot be taken; the one before goes on")
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! `schema.graphql` → tables. Every mistake is reported with file, line and column.
+
+use super::problem_at;
+use async_graphql_parser::types::{
+    BaseType, ConstDirective, FieldDefinition, ServiceDocument, Type, TypeDefinition, TypeKind,
+    TypeSystemDefinition,
+};
+use async_graphql_parser::{Pos, Positioned};
+use harper_config::{Place, Problem, Severity};
+use harper_store::{Attribute, Element, Kind, Role, TableSchema};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// Nesting of types within types.
+const DEPTH_MAX: usize = 8;
+/// Directives of Harper on a type that are not supported yet.
+const TYPE_LATER: [&str; 2] = ["splitSegments", "replicate"];
+/// Directives of Harper on a field whose field is then not stored.
+const FIELD_LEFT_OUT: [&str; 2] = ["relationship", "computed"];
+/// Directives of Harper on a field that are not supported yet.
+const FIELD_LATER: [&str; 4] = ["expiresAt", "enumerable", "allow", "embed"];
+
+/// A table as a schema defines it.
+#[derive(Clone, Debug)]
+pub(crate) struct TableDefinition {
+    /// The table.
+    pub schema: TableSchema,
+    /// Path under which it is served, if it is exported.
+    pub path: Option<String>,
+    /// The file of the definition.
+    pub file: PathBuf,
+    /// Where in the file.
+    pub place: Place,
+}
+
+impl TableDefinition {
+    /// The place of the definition, for messages.
+    #[must_use]
+    pub(crate) fn origin(&self) -> String {
+        format!("{}:{}:{}", self.file.display(), self.place.line, self.place.column)
+    }
+
+    /// A problem at the definition.
+    #[must_use]
+    pub(crate) fn problem(&self, severity: Severity, message: String) -> Problem {
+        problem_at(severity, &self.file, self.place, &self.schema.name, message)
+    }
+}
+
+/// Reads the tables of one file.
+pub(super) fn parse(file: &Path, text: &str, problems: &mut Vec<Problem>) -> Vec<TableDefinition> {
+    match async_graphql_parser::parse_schema(text) {
+        Ok(document) => Reader::new(file, &document, problems).tables(),
+        Err(error) => {
+            let place = error.positions().next().map_or(Place::default(), place);
+            let sentence = error.to_string();
+            let sentence = sentence
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .trim()
+                .trim_start_matches("= ")
+                .to_owned();
+            problems.push(problem_at(Severity::Error, file, place, "", sentence));
+            Vec::new()
+        }
+    }
+}
+
+fn place(pos: Pos) -> Place {
+    Place { line: pos.line as u64, column: pos.column as u64 }
+}
+
+struct Reader<'a> {
+    file: &'a Path,
+    types: Vec<&'a Positioned<TypeDefinition>>,
+    by_name: HashMap<&'a str, &'a TypeDefinition>,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(file: &'a Path, document: &'a ServiceDocument, problems: &'a mut Vec<Problem>) -> Self {
+        let types: Vec<_> = document
+            .definitions
+            .iter()
+            .filter_map(|definition| match definition {
+                TypeSystemDefinition::Type(definition) => Some(definition),
+                _ => None,
+            })
+            .collect();
+        let by_name = types.iter().map(|item| (item.node.name.node.as_str(), &item.node)).collect();
+        Self { file, types, by_name, problems }
+    }
+
+    fn tables(mut self) -> Vec<TableDefinition> {
+        let types = std::mem::take(&mut self.types);
+        let mut seen = HashMap::new();
+        for definition in &types {
+            let name = definition.node.name.node.as_str();
+            if let Some(first) = seen.insert(name, definition.pos) {
+                let message = format!("type {name} is defined twice; first on line {}", first.line);
+                self.error(definition.node.name.pos, name, message);
+            }
+        }
+        types.iter().filter_map(|definition| self.table(definition)).collect()
+    }
+
+    fn table(&mut self, definition: &Positioned<TypeDefinition>) -> Option<TableDefinition> {
+        let name = definition.node.name.node.as_str();
+        let directives = &definition.node.directives;
+        let table = directives.iter().find(|directive| directive.node.name.node == "table")?;
+        let TypeKind::Object(object) = &definition.node.kind else {
+            self.error(definition.pos, name, "only an object type can be a table".into());
+            return None;
+        };
+        let mut path = None;
+        let mut sealed = false;
+        for directive in directives {
+            match directive.node.name.node.as_str() {
+                "table" => {}
+                "export" => path = self.export(name, directive),
+                "sealed" => sealed = true,
+                later if TYPE_LATER.contains(&later) => self.not_yet(directive.pos, name, later),
+                other => self.error(directive.pos, name, format!("unknown directive @{other}")),
+            }
+        }
+        let (attributes, primary_key) = self.attributes(definition, &object.fields)?;
+        let text = |argument: &str| {
+            self.argument(table, argument).and_then(|value| value.as_str().map(str::to_owned))
+        };
+        let schema = TableSchema {
+            database: text("database").unwrap_or_else(|| "data".to_owned()),
+            name: text("table").unwrap_or_else(|| name.to_owned()),
+            attributes,
+            primary_key,
+            sealed,
+        };
+        self.check_arguments(name, table, &["table", "database"]);
+        Some(TableDefinition {
+            schema,
+            path,
+            file: self.file.to_owned(),
+            place: place(definition.pos),
+        })
+    }
+
+    /// The path of an exported table; none when REST is switched off for it.
+    fn export(&mut self, name: &str, directive: &Positioned<ConstDirective>) -> Option<String> {
+        self.check_arguments(name, directive, &["name", "rest"]);
+        let path =
+            self.argument(directive, "name").and_then(|value| value.as_str().map(str::to_owned));
+        let path = path.unwrap_or_else(|| name.to_owned()).trim_matches('/').to_owned();
+        let is_off = self.argument(directive, "rest") == Some(Value::Bool(false));
+        (!is_off).then_some(path)
+    }
+
+    fn attributes(
+        &mut self,
+        definition: &Positioned<TypeDefinition>,
+        fields: &[Positioned<FieldDefinition>],
+    ) -> Option<(Vec<Attribute>, usize)> {
+        let type_name = definition.node.name.node.as_str();
+        let mut attributes: Vec<Attribute> = Vec::new();
+        let mut primary_key = None;
+        for field in fields {
+            let name = field.node.name.node.as_str();
+            if attributes.iter().any(|known| known.name == name) {
+                self.error(field.pos, type_name, format!("{name} is declared twice"));
+                continue;
+            }
+            let Some((attribute, is_key)) = self.attribute(type_name, field) else { continue };
+            if is_key && primary_key.replace(attributes.len()).is_some() {
+                self.error(field.pos, type_name, "there is more than one @primaryKey".into());
+            }
+            attributes.push(attribute);
+        }
+        let by_name = || attributes.iter().position(|attribute| attribute.name == "id");
+        match primary_key.or_else(by_name) {
+            Some(key) => {
+                self.check_key(definition, &attributes[key]);
+                Some((attributes, key))
+            }
+            None => {
+                self.error(definition.pos, type_name, "no field is the @primaryKey".into());
+                None
+            }
+        }
+    }
+
+    fn check_key(&mut self, definition: &Positioned<TypeDefinition>, key: &Attribute) {
+        let is_usable =
+            matches!(key.kind, Kind::String | Kind::Id | Kind::Int | Kind::Long | Kind::Any);
+        if !is_usable {
+            let message = format!(
+                "{} cannot be a primary key: its type must be ID, String, Int, Long or Any",
+                key.name
+            );
+            self.error(definition.pos, definition.node.name.node.as_str(), message);
+        }
+    }
+
+    fn attribute(
+        &mut self,
+        type_name: &str,
+        field: &Positioned<FieldDefinition>,
+    ) -> Option<(Attribute, bool)> {
+        let name = field.node.name.node.as_str();
+        let key = format!("{type_name}.{name}");
+        let (mut role, mut indexed, mut is_key) = (Role::Plain, false, false);
+        for directive in &field.node.directives {
+            match directive.node.name.node.as_str() {
+                "primaryKey" => is_key = true,
+                "indexed" => {
+                    indexed = true;
+                    self.check_arguments(&key, directive, &[]);
+                }
+                "createdTime" => role = Role::CreatedTime,
+                "updatedTime" => role = Role::UpdatedTime,
+                left_out if FIELD_LEFT_OUT.contains(&left_out) => {
+                    self.not_yet(directive.pos, &key, left_out);
+                    return None;
+                }
+                later if FIELD_LATER.contains(&later) => self.not_yet(directive.pos, &key, later),
+                other => self.error(directive.pos, &key, format!("unknown directive @{other}")),
+            }
+        }
+        let (kind, required) = self.kind(&key, field.node.ty.pos, &field.node.ty.node, 0)?;
+        if role != Role::Plain && !matches!(kind, Kind::Date | Kind::Float | Kind::Long | Kind::Any)
+        {
+            self.error(field.pos, &key, "a time must be of type Date, Float, Long or Any".into());
+        }
+        if indexed && matches!(kind, Kind::Object(_) | Kind::Blob | Kind::Bytes) {
+            self.error(field.pos, &key, "a value of this type cannot be indexed".into());
+        }
+        // the store writes these and the key itself: a body need not have them
+        let required = required && !is_key && role == Role::Plain;
+        Some((Attribute { name: name.to_owned(), kind, required, indexed, role }, is_key))
+    }
+
+    fn kind(&mut self, key: &str, pos: Pos, ty: &Type, depth: usize) -> Option<(Kind, bool)> {
+        let kind = match &ty.base {
+            BaseType::List(inner) => {
+                let (kind, required) = self.kind(key, pos, inner, depth + 1)?;
+                Kind::Array(Box::new(Element { kind, required }))
+            }
+            BaseType::Named(name) => match scalar(name) {
+                Some(kind) => kind,
+                None => self.nested(key, pos, name, depth)?,
+            },
+        };
+        Some((kind, !ty.nullable))
+    }
+
+    fn nested(&mut self, key: &str, pos: Pos, name: &str, depth: usize) -> Option<Kind> {
+        let Some(TypeKind::Object(object)) =
+            self.by_name.get(name).map(|definition| &definition.kind)
+        else {
+            self.error(pos, key, format!("unknown type {name}"));
+            return None;
+        };
+        if depth >= DEPTH_MAX {
+            self.error(
+                pos,
+                key,
+                format!("types are nested deeper than {DEPTH_MAX}, or {name} contains itself"),
+            );
+            return None;
+        }
+        let fields = object.fields.iter().map(|field| {
+            let (kind, required) =
+                self.kind(key, field.node.ty.pos, &field.node.ty.node, depth + 1)?;
+            let name = field.node.name.node.to_string();
+            Some(Attribute { name, kind, required, indexed: false, role: Role::Plain })
+        });
+        fields.collect::<Option<Vec<_>>>().map(Kind::Object)
+    }
+
+    fn argument(&self, directive: &Positioned<ConstDirective>, name: &str) -> Option<Value> {
+        directive.node.get_argument(name).and_then(|value| value.node.clone().into_json().ok())
+    }
+
+    fn check_arguments(
+        &mut self,
+        key: &str,
+        directive: &Positioned<ConstDirective>,
+        known: &[&str],
+    ) {
+        let of = directive.node.name.node.to_string();
+        for (name, _) in &directive.node.arguments {
+            if !known.contains(&name.node.as_str()) {
+                self.not_yet(name.pos, key, &format!("{of}({}: …)", name.node));
+            }
+        }
+    }
+
+    fn not_yet(&mut self, pos: Pos, key: &str, directive: &str) {
+        let message = format!("@{directive} is not supported yet, ignored");
+        self.problems.push(problem_at(Severity::Warning, self.file, place(pos), key, message));
+    }
+
+    fn error(&mut self, pos: Pos, key: &str, message: String) {
+        self.problems.push(problem_at(Severity::Error, self.file, place(pos), key, message));
+    }
+}
+
+fn scalar(name: &str) -> Option<Kind> {
+    Some(match name {
+        "String" => Kind::String,
+        "Int" => Kind::Int,
+        "Long" => Kind::Long,
+        "Float" => Kind::Float,
+        "BigInt" => Kind::BigInt,
+        "Boolean" => Kind::Boolean,
+        "ID" => Kind::Id,
+        "Any" => Kind::Any,
+        "Date" => Kind::Date,
+        "Bytes" => Kind::Bytes,
+        "Blob" => Kind::Blob,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (Vec<TableDefinition>, Vec<String>) {
+        let mut problems = Vec::new();
+        let tables = parse(Path::new("s.graphql"), text, &mut problems);
+        (tables, problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn every_scalar_and_directive_becomes_part_of_the_table() {
+        let (tables, problems) = read(
+            "type Place { lat: Float! }\n\
+             type Dog @table(database: \"pets\") @export(name: \"nice/dogs\") @sealed {\n\
+             id: ID @primaryKey, a: String!, b: Int @indexed, c: Long, d: Float, e: BigInt, f: Boolean,\n\
+             g: Any, h: Date, i: Bytes, j: Blob, k: [String!], l: Place, m: Float @createdTime, n: Date! @updatedTime }",
+        );
+        assert_eq!(problems, Vec::<String>::new());
+        let TableDefinition { schema, path, place, .. } = &tables[0];
+        assert_eq!((tables.len(), path.as_deref(), place.line), (1, Some("nice/dogs"), 2));
+        assert_eq!(
+            (schema.database.as_str(), schema.name.as_str(), schema.sealed),
+            ("pets", "Dog", true)
+        );
+        let of =
+            |name: &str| schema.attributes.iter().find(|attribute| attribute.name == name).unwrap();
+        assert_eq!(schema.attributes.len(), 15);
+        assert!(of("a").required && of("b").indexed && !of("n").required);
+        assert_eq!((of("m").role, of("n").role), (Role::CreatedTime, Role::UpdatedTime));
+        assert_eq!(
+            of("k").kind,
+            Kind::Array(Box::new(Element { kind: Kind::String, required: true }))
+        );
+        assert!(matches!(&of("l").kind, Kind::Object(fields) if fields[0].required));
+    }
+
+    #[test]
+    fn mistakes_have_line_and_column() {
+        for (text, expected) in [
+            (
+                "type Dog @table {\n  id: ID @primaryKey\n  x: Strin\n}",
+                "error: s.graphql:3:6: Dog.x: unknown type Strin",
+            ),
+            (
+                "type Dog @table { name: String }",
+                "error: s.graphql:1:1: Dog: no field is the @primaryKey",
+            ),
+            (
+                "type Dog @tabel @table { id: ID }",
+                "error: s.graphql:1:10: Dog: unknown directive @tabel",
+            ),
+            (
+                "type D @table { id: ID @primaryKey k: ID @primaryKey }",
+                "error: s.graphql:1:36: D: there is more than one @primaryKey",
+            ),
+            (
+                "type D @table { id: Float @primaryKey }",
+                "error: s.graphql:1:1: D: id cannot be a primary key: its type must be ID, String, Int, Long or Any",
+            ),
+            (
+                "type D @table { id: ID a: D }",
+                "error: s.graphql:1:27: D.a: types are nested deeper than 8, or D contains itself",
+            ),
+        ] {
+            let (_, problems) = read(text);
+            assert_eq!(problems, [expected], "{text}");
+        }
+        let (_, problems) = read("type Dog @table {\n  id ID\n}");
+        assert!(problems[0].starts_with("error: s.graphql:2:6: "), "{problems:?}");
+    }
+
+    #[test]
+    fn what_is_not_supported_yet_is_said() {
+        let (tables, problems) = read(
+            "type B @table(expiration: 5) @export(mqtt: true) { id: ID o: [B] @relationship(from: \"x\") v: [Float] @indexed(type: \"HNSW\") }",
+        );
+        assert_eq!(tables[0].schema.attributes.len(), 2);
+        assert_eq!(problems.len(), 4, "{problems:?}");
+        assert!(problems.iter().all(|problem| problem.contains("not supported yet")));
+    }
+}

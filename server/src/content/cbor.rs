@@ -1,0 +1,349 @@
+//! CBOR (RFC 8949). Out: the schema gives back what JSON cannot carry (bytes, dates, big integers) as CBOR's own
+//! types. In: the same types become their JSON forms.
+
+use super::json;
+use crate::error::{Answer, Code, Failure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ciborium::Value;
+use harper_store::{Kind, TableSchema};
+
+/// Standard date and time string, RFC 8949 §3.4.1.
+const TAG_DATE: u64 = 0;
+/// Epoch-based date and time, RFC 8949 §3.4.2.
+const TAG_EPOCH: u64 = 1;
+/// Unsigned and negative bignums, RFC 8949 §3.4.3.
+const TAG_BIGNUM: u64 = 2;
+const TAG_NEGATIVE_BIGNUM: u64 = 3;
+
+/// Appends a stored record, or a part of one, as a CBOR map.
+///
+/// # Errors
+/// 500 when the stored text is damaged.
+pub(crate) fn from_record(schema: &TableSchema, record: &[u8], out: &mut Vec<u8>) -> Answer<()> {
+    let damaged =
+        |error: serde_json::Error| Failure::internal("a stored record cannot be read", &error);
+    let mut entries = Vec::new();
+    for (name, text) in json::members(record).map_err(damaged)? {
+        let kind = schema.attributes.iter().find(|attribute| attribute.name == name);
+        let kind = kind.map_or(&Kind::Any, |attribute| &attribute.kind);
+        entries.push((Value::Text(name.into_owned()), typed(kind, text.get()).map_err(damaged)?));
+    }
+    write(&Value::Map(entries), out)
+}
+
+/// Appends any JSON text as CBOR.
+///
+/// # Errors
+/// 500 when the text is not JSON.
+pub(crate) fn from_json(text: &[u8], out: &mut Vec<u8>) -> Answer<()> {
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    let value = typed(&Kind::Any, text)
+        .map_err(|error| Failure::internal("an answer is not JSON", &error))?;
+    write(&value, out)
+}
+
+fn write(value: &Value, out: &mut Vec<u8>) -> Answer<()> {
+    ciborium::into_writer(value, out)
+        .map_err(|error| Failure::internal("a record could not be written as CBOR", &error))
+}
+
+fn typed(kind: &Kind, text: &str) -> Result<Value, serde_json::Error> {
+    Ok(match kind {
+        Kind::BigInt => match big_integer(text) {
+            Some(value) => value,
+            None => untyped(&serde_json::from_str(text)?),
+        },
+        Kind::Bytes | Kind::Blob => match serde_json::from_str::<String>(text) {
+            Ok(encoded) => STANDARD.decode(&encoded).map_or(Value::Text(encoded), Value::Bytes),
+            Err(_) => untyped(&serde_json::from_str(text)?),
+        },
+        Kind::Date => match serde_json::from_str::<String>(text) {
+            Ok(date) => Value::Tag(TAG_DATE, Box::new(Value::Text(date))),
+            Err(_) => untyped(&serde_json::from_str(text)?),
+        },
+        Kind::Array(element) => match json::items(text.as_bytes()) {
+            Ok(items) => {
+                let items = items.iter().map(|item| typed(&element.kind, item.get()));
+                Value::Array(items.collect::<Result<_, _>>()?)
+            }
+            Err(_) => untyped(&serde_json::from_str(text)?),
+        },
+        _ => untyped(&serde_json::from_str(text)?),
+    })
+}
+
+fn untyped(value: &serde_json::Value) -> Value {
+    match value {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(value) => Value::Bool(*value),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(whole), _) => Value::from(whole),
+            (_, Some(whole)) => Value::from(whole),
+            _ => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        serde_json::Value::String(text) => Value::Text(text.clone()),
+        serde_json::Value::Array(items) => Value::Array(items.iter().map(untyped).collect()),
+        serde_json::Value::Object(members) => Value::Map(
+            members
+                .iter()
+                .map(|(name, value)| (Value::Text(name.clone()), untyped(value)))
+                .collect(),
+        ),
+    }
+}
+
+/// Decimal digits as a CBOR integer, or a bignum where they are too large for one.
+fn big_integer(text: &str) -> Option<Value> {
+    if let Ok(small) = text.parse::<i64>() {
+        return Some(Value::from(small));
+    }
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    let mut bytes = decimal_to_bytes(digits)?;
+    if negative {
+        // a negative bignum holds -1 - n
+        subtract_one(&mut bytes);
+    }
+    let tag = if negative { TAG_NEGATIVE_BIGNUM } else { TAG_BIGNUM };
+    Some(Value::Tag(tag, Box::new(Value::Bytes(bytes))))
+}
+
+fn decimal_to_bytes(digits: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::<u8>::new(); // little-endian while it grows
+    for digit in digits.chars() {
+        let mut carry = digit.to_digit(10)?;
+        for byte in &mut bytes {
+            let value = u32::from(*byte) * 10 + carry;
+            *byte = (value & 0xff) as u8;
+            carry = value >> 8;
+        }
+        if carry > 0 {
+            bytes.push(carry as u8);
+        }
+    }
+    bytes.reverse();
+    Some(bytes)
+}
+
+fn subtract_one(bytes: &mut [u8]) {
+    for byte in bytes.iter_mut().rev() {
+        let (value, borrowed) = byte.overflowing_sub(1);
+        *byte = value;
+        if !borrowed {
+            return;
+        }
+    }
+}
+
+fn bytes_to_decimal(bytes: &[u8]) -> String {
+    let mut digits = vec![0_u8]; // little-endian
+    for byte in bytes {
+        let mut carry = u32::from(*byte);
+        for digit in &mut digits {
+            let value = u32::from(*digit) * 256 + carry;
+            *digit = (value % 10) as u8;
+            carry = value / 10;
+        }
+        while carry > 0 {
+            digits.push((carry % 10) as u8);
+            carry /= 10;
+        }
+    }
+    digits.iter().rev().map(|digit| char::from(b'0' + digit)).collect()
+}
+
+/// Largest bignum taken from a client, in bytes (more than 300 decimal digits).
+const BIGNUM_BYTES_MAX: usize = 128;
+/// Nesting that is taken from a client.
+const DEPTH_MAX: usize = 64;
+
+/// A CBOR request body as JSON text.
+///
+/// # Errors
+/// 400 with what is wrong and, for malformed CBOR, the offset.
+pub(crate) fn to_json(body: &[u8]) -> Answer<Vec<u8>> {
+    let mut rest = body;
+    let value: Value = ciborium::de::from_reader_with_recursion_limit(&mut rest, DEPTH_MAX)
+        .map_err(|error| invalid(format!("The body is not valid CBOR: {error}")))?;
+    if !rest.is_empty() {
+        let offset = body.len() - rest.len();
+        return Err(invalid(format!(
+            "The body has more than one CBOR item: the second begins at byte {offset}"
+        )));
+    }
+    let mut out = Vec::with_capacity(body.len() * 2);
+    push_json(&value, &mut out)?;
+    Ok(out)
+}
+
+fn invalid(message: String) -> Box<Failure> {
+    Failure::new(Code::InvalidBody, message)
+}
+
+fn push_json(value: &Value, out: &mut Vec<u8>) -> Answer<()> {
+    match value {
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Bool(true) => out.extend_from_slice(b"true"),
+        Value::Bool(false) => out.extend_from_slice(b"false"),
+        Value::Integer(number) => out.extend_from_slice(i128::from(*number).to_string().as_bytes()),
+        Value::Float(number) if number.is_finite() => {
+            out.extend_from_slice(serde_json::Value::from(*number).to_string().as_bytes());
+        }
+        Value::Float(_) => return Err(invalid("JSON has no NaN and no infinity".into())),
+        Value::Text(text) => json::push_string(text, out),
+        Value::Bytes(bytes) => json::push_string(&STANDARD.encode(bytes), out),
+        Value::Tag(tag, inner) => push_tagged(*tag, inner, out)?,
+        Value::Array(items) => push_all(items, (b'[', b']'), out, push_json)?,
+        Value::Map(entries) => push_all(entries, (b'{', b'}'), out, |(name, value), out| {
+            let Value::Text(name) = name else {
+                return Err(invalid("A member's name must be text".into()));
+            };
+            json::push_string(name, out);
+            out.push(b':');
+            push_json(value, out)
+        })?,
+        _ => return Err(invalid("The body has a CBOR value of an unknown kind".into())),
+    }
+    Ok(())
+}
+
+fn push_all<T>(
+    items: &[T],
+    (open, close): (u8, u8),
+    out: &mut Vec<u8>,
+    mut push: impl FnMut(&T, &mut Vec<u8>) -> Answer<()>,
+) -> Answer<()> {
+    out.push(open);
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        push(item, out)?;
+    }
+    out.push(close);
+    Ok(())
+}
+
+fn push_tagged(tag: u64, inner: &Value, out: &mut Vec<u8>) -> Answer<()> {
+    match (tag, inner) {
+        (TAG_BIGNUM | TAG_NEGATIVE_BIGNUM, Value::Bytes(bytes))
+            if bytes.len() > BIGNUM_BYTES_MAX =>
+        {
+            Err(invalid(format!("A big integer has more than {BIGNUM_BYTES_MAX} bytes")))
+        }
+        (TAG_BIGNUM, Value::Bytes(bytes)) => {
+            out.extend_from_slice(bytes_to_decimal(bytes).as_bytes());
+            Ok(())
+        }
+        (TAG_NEGATIVE_BIGNUM, Value::Bytes(bytes)) => {
+            let mut bytes = bytes.clone();
+            add_one(&mut bytes);
+            out.push(b'-');
+            out.extend_from_slice(bytes_to_decimal(&bytes).as_bytes());
+            Ok(())
+        }
+        (TAG_EPOCH, Value::Integer(_) | Value::Float(_)) => push_epoch(inner, out),
+        // an unknown tag says more about its content than JSON can: the content is kept
+        _ => push_json(inner, out),
+    }
+}
+
+fn add_one(bytes: &mut Vec<u8>) {
+    for byte in bytes.iter_mut().rev() {
+        let (value, carried) = byte.overflowing_add(1);
+        *byte = value;
+        if !carried {
+            return;
+        }
+    }
+    bytes.insert(0, 1);
+}
+
+fn push_epoch(seconds: &Value, out: &mut Vec<u8>) -> Answer<()> {
+    let seconds = match seconds {
+        Value::Integer(whole) => i128::from(*whole) as f64,
+        Value::Float(seconds) => *seconds,
+        _ => f64::NAN,
+    };
+    let time = jiff::Timestamp::from_millisecond((seconds * 1000.0).round() as i64)
+        .ok()
+        .filter(|_| seconds.is_finite())
+        .ok_or_else(|| invalid("A time is out of range".into()))?;
+    json::push_string(&format!("{time:.3}"), out);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use harper_store::{Attribute, Role};
+
+    fn schema(kind: Kind) -> TableSchema {
+        let attribute = |name: &str, kind| Attribute {
+            name: name.into(),
+            kind,
+            required: false,
+            indexed: false,
+            role: Role::Plain,
+        };
+        TableSchema {
+            database: "data".into(),
+            name: "T".into(),
+            attributes: vec![attribute("id", Kind::Id), attribute("v", kind)],
+            primary_key: 0,
+            sealed: false,
+        }
+    }
+
+    fn there_and_back(kind: Kind, record: &str) -> (Value, String) {
+        let mut out = Vec::new();
+        from_record(&schema(kind), record.as_bytes(), &mut out).unwrap();
+        let value: Value = ciborium::from_reader(out.as_slice()).unwrap();
+        (value, String::from_utf8(to_json(&out).unwrap()).unwrap())
+    }
+
+    fn member(value: &Value) -> Value {
+        value.as_map().unwrap()[1].1.clone()
+    }
+
+    #[test]
+    fn typed_values_survive_the_round_trip() {
+        for (kind, record) in [
+            (Kind::BigInt, r#"{"id":"1","v":123456789012345678901234567890}"#),
+            (Kind::BigInt, r#"{"id":"1","v":-123456789012345678901234567890}"#),
+            (Kind::BigInt, r#"{"id":"1","v":-18446744073709551616}"#),
+            (Kind::Bytes, r#"{"id":"1","v":"AAEC/w=="}"#),
+            (Kind::Date, r#"{"id":"1","v":"2026-01-02T03:04:05.678Z"}"#),
+            (Kind::Float, r#"{"id":"1","v":1.5}"#),
+            (Kind::Any, r#"{"id":"1","v":{"a":[null,true,"x",-7]}}"#),
+        ] {
+            assert_eq!(there_and_back(kind, record).1, record);
+        }
+    }
+
+    #[test]
+    fn bytes_dates_and_big_integers_are_cbor_types() {
+        assert_eq!(
+            member(&there_and_back(Kind::Bytes, r#"{"id":"1","v":"AAE="}"#).0),
+            Value::Bytes(vec![0, 1])
+        );
+        let date =
+            member(&there_and_back(Kind::Date, r#"{"id":"1","v":"2026-01-02T03:04:05.678Z"}"#).0);
+        assert!(matches!(date, Value::Tag(0, _)), "{date:?}");
+        let big = member(&there_and_back(Kind::BigInt, r#"{"id":"1","v":36893488147419103232}"#).0);
+        assert_eq!(big, Value::Tag(2, Box::new(Value::Bytes(vec![2, 0, 0, 0, 0, 0, 0, 0, 0]))));
+    }
+
+    #[test]
+    fn malformed_bodies_say_what_is_wrong() {
+        let message = |body: &[u8]| to_json(body).unwrap_err().message.into_owned();
+        assert!(message(&[0xa1, 0x61]).contains("not valid CBOR"));
+        assert!(message(&[0x01, 0x02]).contains("byte 1"));
+        assert!(message(&[0xa1, 0x01, 0x02]).contains("name must be text"));
+        assert!(message(&[0xfb, 0x7f, 0xf0, 0, 0, 0, 0, 0, 0]).contains("infinity"));
+        assert!(message(&[0x81; 200]).contains("not valid CBOR"));
+    }
+}

@@ -1,0 +1,163 @@
+//! The request and the response as plain data. Every protocol produces the first and writes the second; nothing
+//! here knows a protocol, a route or a store.
+
+use bytes::Bytes;
+use futures_util::Stream;
+use http::request::Parts;
+use http_body::{Frame, SizeHint};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use crate::auth::Identity;
+
+/// A later part of the answer could not be made; the connection is broken off, so that the client sees it.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer could not be completed: {0}")]
+pub(crate) struct BodyError(pub String);
+
+/// A request as the chain, the routes and the resources see it.
+pub(crate) struct Request {
+    /// Method, target, version and headers.
+    pub head: Parts,
+    /// The body, until something reads it.
+    pub body: RequestBody,
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// When the head had been read.
+    pub started: Instant,
+    /// Who is asking; set by the authentication layer.
+    pub identity: Identity,
+}
+
+impl Request {
+    /// A request header as text; none when absent or not visible ASCII.
+    #[must_use]
+    pub(crate) fn header(&self, name: http::HeaderName) -> Option<&str> {
+        self.head.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// Where a request body comes from.
+pub(crate) enum RequestBody {
+    /// There is none, or it has been read.
+    Empty,
+    /// From the connection.
+    Incoming(hyper::body::Incoming),
+}
+
+/// A response as the chain sees it.
+pub(crate) type Response = http::Response<Body>;
+
+/// A stream of body parts, made on this worker.
+pub(crate) type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>>>>;
+
+/// The body of a response.
+#[derive(Default)]
+pub(crate) struct Body {
+    content: Content,
+    finished: Option<Finished>,
+    /// Whether this is the result of a query: such bodies are compressed whatever their size.
+    pub is_query_result: bool,
+}
+
+#[derive(Default)]
+enum Content {
+    #[default]
+    Empty,
+    Whole(Bytes),
+    Stream(Chunks),
+}
+
+/// Who wants to know that an answer has been handed over, whole or not.
+pub(crate) trait OnFinish {
+    /// Called once for each answer.
+    fn finish(&self);
+}
+
+/// Calls [`OnFinish::finish`] when it is dropped with the body that holds it.
+pub(crate) struct Finished(pub Rc<dyn OnFinish>);
+
+impl Drop for Finished {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
+}
+
+impl Body {
+    /// A body that is known whole.
+    #[must_use]
+    pub(crate) fn whole(bytes: Bytes) -> Self {
+        let content = if bytes.is_empty() { Content::Empty } else { Content::Whole(bytes) };
+        Self { content, ..Self::default() }
+    }
+
+    /// A body that is made part by part; sent with chunked framing.
+    #[must_use]
+    pub(crate) fn stream(parts: Chunks) -> Self {
+        Self { content: Content::Stream(parts), ..Self::default() }
+    }
+
+    /// Marks the body as the result of a query.
+    #[must_use]
+    pub(crate) fn query_result(mut self) -> Self {
+        self.is_query_result = true;
+        self
+    }
+
+    /// Length in bytes; none for a stream.
+    #[must_use]
+    pub(crate) fn len(&self) -> Option<usize> {
+        match &self.content {
+            Content::Empty => Some(0),
+            Content::Whole(bytes) => Some(bytes.len()),
+            Content::Stream(_) => None,
+        }
+    }
+
+    /// Takes the content out: whole bytes, or the stream.
+    pub(crate) fn take(&mut self) -> Result<Bytes, Chunks> {
+        match std::mem::take(&mut self.content) {
+            Content::Empty => Ok(Bytes::new()),
+            Content::Whole(bytes) => Ok(bytes),
+            Content::Stream(parts) => Err(parts),
+        }
+    }
+
+    /// Has `finished` called when the body is done with.
+    pub(crate) fn on_finish(&mut self, finished: Finished) {
+        self.finished = Some(finished);
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.content {
+            Content::Empty => Poll::Ready(None),
+            Content::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.content = Content::Empty;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Content::Stream(parts) => {
+                parts.as_mut().poll_next(cx).map(|part| part.map(|part| part.map(Frame::data)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.content, Content::Empty)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.len().map_or_else(SizeHint::default, |len| SizeHint::with_exact(len as u64))
+    }
+}

@@ -1,0 +1,114 @@
+//! What the probes report: whether the process has started, whether it should get requests, whether it lives.
+
+use crate::metrics::{Metrics, WorkerMetrics};
+use harper_store::Store;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// The state of the process as seen from outside.
+pub(crate) struct Health {
+    begun: Instant,
+    stuck_after: Duration,
+    listeners_wanted: usize,
+    listening: AtomicUsize,
+    stopping: AtomicBool,
+    metrics: Metrics,
+    store: Store,
+    components: Vec<String>,
+}
+
+/// One line of a verbose report.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Check {
+    /// What was looked at.
+    pub name: String,
+    /// What is wrong with it; none when all is well.
+    pub fault: Option<String>,
+}
+
+impl Check {
+    fn new(name: impl Into<String>, is_good: bool, fault: &str) -> Self {
+        Self { name: name.into(), fault: (!is_good).then(|| fault.to_owned()) }
+    }
+}
+
+impl Health {
+    /// A process that has not started yet.
+    #[must_use]
+    pub(crate) fn new(
+        stuck_after: Duration,
+        listeners_wanted: usize,
+        metrics: Metrics,
+        store: Store,
+        components: Vec<String>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            begun: Instant::now(),
+            stuck_after,
+            listeners_wanted,
+            listening: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+            metrics,
+            store,
+            components,
+        })
+    }
+
+    /// A worker lives.
+    pub(crate) fn beat(&self, worker: &WorkerMetrics) {
+        worker.heartbeat_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    /// One more socket accepts connections.
+    pub(crate) fn listening(&self) {
+        self.listening.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The process is about to stop: it wants no more requests.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// `/startupz`: every socket accepts connections.
+    #[must_use]
+    pub(crate) fn startup(&self) -> Vec<Check> {
+        let listening = self.listening.load(Ordering::Relaxed);
+        let fault = format!("{listening} of {} sockets accept connections", self.listeners_wanted);
+        vec![Check::new("listener http", listening >= self.listeners_wanted, &fault)]
+    }
+
+    /// `/livez`: every worker has answered of late.
+    #[must_use]
+    pub(crate) fn live(&self) -> Vec<Check> {
+        let now = self.now_ms();
+        let silence_max = u64::try_from(self.stuck_after.as_millis()).unwrap_or(u64::MAX);
+        let workers = self.metrics.workers();
+        let checks = workers.iter().enumerate().map(|(number, worker)| {
+            let silence = now.saturating_sub(worker.heartbeat_ms.load(Ordering::Relaxed));
+            let fault = format!("silent for {silence} ms");
+            Check::new(format!("worker {number}"), silence <= silence_max, &fault)
+        });
+        checks.collect()
+    }
+
+    /// `/readyz`: started, not stopping, and the store answers.
+    #[must_use]
+    pub(crate) fn ready(&self) -> Vec<Check> {
+        let mut checks = self.startup();
+        let stopping = self.stopping.load(Ordering::Relaxed);
+        checks.push(Check::new("shutdown", !stopping, "the process is stopping"));
+        for database in self.store.databases() {
+            let fault = database.read().err().map(|error| error.to_string());
+            checks.push(Check { name: format!("store {}", database.name()), fault });
+        }
+        let loaded =
+            self.components.iter().map(|name| Check::new(format!("component {name}"), true, ""));
+        checks.extend(loaded);
+        checks
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}

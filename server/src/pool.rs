@@ -1,0 +1,130 @@
+//! Threads for work that may block: cold reads, files, password hashing, large compressions. A worker never does
+//! such work itself. The queue is bounded; when it is full the caller is told at once.
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::oneshot;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Why a piece of work gave no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PoolError {
+    /// As much work as allowed is waiting already.
+    #[error("too much work is waiting")]
+    Full,
+    /// The work panicked.
+    #[error("the work failed")]
+    Failed,
+}
+
+/// A handle on the threads; cheap to clone. They end when the last handle is gone.
+#[derive(Clone)]
+pub(crate) struct Pool {
+    jobs: Sender<Job>,
+    rejected: Arc<AtomicU64>,
+}
+
+impl Pool {
+    /// Starts `threads` threads with room for `queue_max` waiting jobs.
+    ///
+    /// # Errors
+    /// The system's refusal of a thread.
+    pub(crate) fn start(threads: usize, queue_max: usize) -> std::io::Result<Self> {
+        let (jobs, queue) = bounded::<Job>(queue_max);
+        for number in 0..threads {
+            let queue = queue.clone();
+            std::thread::Builder::new()
+                .name(format!("pool/{number}"))
+                .spawn(move || run(&queue))?;
+        }
+        Ok(Self { jobs, rejected: Arc::default() })
+    }
+
+    /// Queues `work`; its result arrives on this worker.
+    ///
+    /// # Errors
+    /// [`PoolError::Full`] at once when the queue is full, [`PoolError::Failed`] later when the work panicked.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, PoolError> {
+        let (done, result) = oneshot::channel();
+        let job: Job = Box::new(move || {
+            // the caller may have gone away; its result is then of no use to anyone
+            let _ = done.send(work());
+        });
+        match self.jobs.try_send(job) {
+            Ok(()) => result.await.map_err(|_| PoolError::Failed),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.rejected.fetch_add(1, Ordering::Relaxed);
+                Err(PoolError::Full)
+            }
+        }
+    }
+
+    /// Jobs waiting now.
+    #[must_use]
+    pub(crate) fn waiting(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Jobs refused since the start because the queue was full.
+    #[must_use]
+    pub(crate) fn rejected(&self) -> u64 {
+        self.rejected.load(Ordering::Relaxed)
+    }
+}
+
+fn run(queue: &Receiver<Job>) {
+    for job in queue {
+        if catch_unwind(AssertUnwindSafe(job)).is_err() {
+            tracing::error!("a piece of blocking work panicked");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn work_returns_its_result_and_a_panic_is_contained() {
+        let pool = Pool::start(1, 4).unwrap();
+        assert_eq!(block_on(pool.run(|| 2 + 2)), Ok(4));
+        assert_eq!(block_on(pool.run(|| -> u8 { panic!("on purpose") })), Err(PoolError::Failed));
+        assert_eq!(block_on(pool.run(|| 1)), Ok(1));
+    }
+
+    #[test]
+    fn a_full_queue_refuses_at_once() {
+        let pool = Pool::start(1, 1).unwrap();
+        let (release, gate) = bounded::<()>(0);
+        let (begun, started) = bounded::<()>(1);
+        let refused = block_on(async {
+            let blocked = pool.run(move || {
+                let _ = begun.send(());
+                let _ = gate.recv();
+            });
+            let queued = pool.run(|| ());
+            tokio::pin!(blocked, queued);
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(blocked.as_mut().poll(&mut cx).is_pending());
+            started.recv().unwrap();
+            assert!(queued.as_mut().poll(&mut cx).is_pending());
+            let refused = pool.run(|| ()).await;
+            release.send(()).unwrap();
+            blocked.await.unwrap();
+            queued.await.unwrap();
+            refused
+        });
+        assert_eq!(refused, Err(PoolError::Full));
+        assert_eq!(pool.rejected(), 1);
+    }
+}

@@ -1,0 +1,10 @@
+//! What a path can name: a table, or files. A resource takes a request and gives an answer.
+
+pub(crate) mod body;
+pub(crate) mod etag;
+pub(crate) mod files;
+pub(crate) mod query;
+pub(crate) mod rows;
+pub(crate) mod select;
+pub(crate) mod table;
+pub(crate) mod write;

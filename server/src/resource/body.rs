@@ -1,0 +1,63 @@
+//! Reading a request body within its limit.
+
+use crate::error::{Answer, Code, Failure};
+use crate::exchange::{Request, RequestBody};
+use crate::metrics::Rejected;
+use crate::services::Services;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, header};
+use http_body_util::BodyExt;
+
+/// The whole body.
+///
+/// # Errors
+/// 413 for more than `http.bodyBytesMax` (RFC 9110 §15.5.14; the connection is then closed), 400 for a broken
+/// transfer.
+pub(crate) async fn read(services: &Services, request: &mut Request) -> Answer<Bytes> {
+    let bytes_max = services.config.http.body_bytes_max;
+    let RequestBody::Incoming(mut incoming) =
+        std::mem::replace(&mut request.body, RequestBody::Empty)
+    else {
+        return Ok(Bytes::new());
+    };
+    let announced =
+        request.header(header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > bytes_max) {
+        return Err(too_large(services, bytes_max));
+    }
+    let mut first: Option<Bytes> = None;
+    let mut rest = BytesMut::new();
+    while let Some(frame) = incoming.frame().await {
+        let frame = frame.map_err(|error| broken(&error))?;
+        let Ok(data) = frame.into_data() else { continue };
+        let so_far = first.as_ref().map_or(0, Bytes::len) + rest.len();
+        if so_far + data.len() > bytes_max {
+            return Err(too_large(services, bytes_max));
+        }
+        match &first {
+            None => first = Some(data),
+            Some(begin) => {
+                if rest.is_empty() {
+                    rest.reserve(announced.unwrap_or(0).saturating_sub(begin.len()));
+                }
+                rest.extend_from_slice(&data);
+            }
+        }
+    }
+    Ok(match first {
+        Some(begin) if rest.is_empty() => begin,
+        Some(begin) => [begin, rest.freeze()].concat().into(),
+        None => Bytes::new(),
+    })
+}
+
+fn too_large(services: &Services, bytes_max: usize) -> Box<Failure> {
+    services.metrics.rejected(Rejected::BodyBytes);
+    Failure::new(Code::BodyTooLarge, format!("The body is larger than {bytes_max} bytes"))
+        .with(header::CONNECTION, HeaderValue::from_static("close"))
+}
+
+fn broken(error: &hyper::Error) -> Box<Failure> {
+    Failure::new(Code::BadRequest, format!("The body could not be read: {error}"))
+        .with(header::CONNECTION, HeaderValue::from_static("close"))
+}

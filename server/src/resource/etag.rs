@@ -1,0 +1,160 @@
+//! Entity tags (RFC 9110 §8.8.3) and the conditions on them (§13.1). A tag is strong: it is made of the record's
+//! version and of everything that changes the bytes (media type, selection, content coding).
+
+use harper_store::Precondition;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// What a Brotli-coded body adds to its tag.
+pub(crate) const BROTLI: &str = "-br";
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+/// Characters that hold a version of 64 bits.
+const VERSION_CHARS: usize = 11;
+
+/// The tag of a representation; `marks` is what distinguishes it from the plain JSON record.
+#[must_use]
+pub(crate) fn tag(version: u64, marks: &[&str]) -> HeaderValue {
+    let mut text = Vec::with_capacity(VERSION_CHARS + 2 + 16);
+    text.push(b'"');
+    text.extend_from_slice(&encode(version));
+    for mark in marks {
+        text.extend_from_slice(mark.as_bytes());
+    }
+    text.push(b'"');
+    // the alphabet and the marks are visible ASCII
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
+        .unwrap_or_else(|_| HeaderValue::from_static("\"\""))
+}
+
+/// The tag of the same representation in Brotli.
+#[must_use]
+pub(crate) fn with_brotli(tag: &HeaderValue) -> HeaderValue {
+    let bytes = tag.as_bytes();
+    let inner = bytes.strip_suffix(b"\"").unwrap_or(bytes);
+    HeaderValue::from_bytes(&[inner, BROTLI.as_bytes(), b"\""].concat())
+        .unwrap_or_else(|_| tag.clone())
+}
+
+fn encode(version: u64) -> [u8; VERSION_CHARS] {
+    let mut text = [0; VERSION_CHARS];
+    let mut rest = version;
+    for letter in text.iter_mut().rev() {
+        *letter = ALPHABET[(rest & 63) as usize];
+        rest >>= 6;
+    }
+    text
+}
+
+fn decode(text: &[u8]) -> Option<u64> {
+    text.iter().try_fold(0_u64, |version, letter| {
+        let digit = ALPHABET.iter().position(|known| known == letter)?;
+        Some((version << 6) | digit as u64)
+    })
+}
+
+/// The entry of `If-None-Match` that names this representation, whatever its coding: the answer is then 304 with
+/// that tag (RFC 9110 §13.1.2; the comparison is weak).
+#[must_use]
+pub(crate) fn none_match(headers: &HeaderMap, current: &HeaderValue) -> Option<HeaderValue> {
+    let wanted = current.as_bytes();
+    let coded = || with_brotli(current);
+    entries(headers, header::IF_NONE_MATCH).find_map(|entry| {
+        let opaque = entry.strip_prefix("W/").unwrap_or(entry).as_bytes();
+        if entry == "*" || opaque == wanted {
+            Some(current.clone())
+        } else {
+            Some(coded()).filter(|coded| coded.as_bytes() == opaque)
+        }
+    })
+}
+
+/// The condition that `If-Match` and `If-None-Match` put on a write (RFC 9110 §13.1.1, §13.1.2). Any tag of the
+/// record's version names it, in whatever representation the client read it.
+#[must_use]
+pub(crate) fn precondition(headers: &HeaderMap) -> Precondition {
+    let versions = |name: HeaderName| -> Option<(bool, Vec<u64>)> {
+        headers.contains_key(&name).then(|| {
+            let all: Vec<_> = entries(headers, name).collect();
+            (all.contains(&"*"), all.iter().filter_map(|entry| version(entry)).collect())
+        })
+    };
+    match (versions(header::IF_MATCH), versions(header::IF_NONE_MATCH)) {
+        (Some((true, _)), _) => Precondition::Present,
+        (Some((false, versions)), _) => Precondition::VersionIn(versions),
+        (None, Some((true, _))) => Precondition::Absent,
+        (None, Some((false, versions))) => Precondition::VersionNotIn(versions),
+        (None, None) => Precondition::None,
+    }
+}
+
+/// The version in a strong tag of ours.
+fn version(entry: &str) -> Option<u64> {
+    let inner = entry.strip_prefix('"')?.strip_suffix('"')?.as_bytes();
+    decode(inner.get(..VERSION_CHARS)?)
+}
+
+/// The tags of a list field; ours hold no comma.
+fn entries(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(name)
+        .into_iter()
+        .filter_map(|field| field.to_str().ok())
+        .flat_map(|field| field.split(','))
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: HeaderName, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(name, HeaderValue::from_str(value).unwrap())])
+    }
+
+    #[test]
+    fn a_version_is_read_back_from_any_of_its_tags() {
+        for version in [0, 1, 0x0123_4567_89ab_cdef, u64::MAX] {
+            let plain = tag(version, &[]);
+            assert_eq!(super::version(plain.to_str().unwrap()), Some(version));
+            let coded = with_brotli(&tag(version, &["-c", "-s12345678"]));
+            assert_eq!(super::version(coded.to_str().unwrap()), Some(version));
+            assert_ne!(plain, coded);
+        }
+    }
+
+    #[test]
+    fn if_none_match_honours_lists_weak_tags_codings_and_the_star() {
+        let current = tag(7, &[]);
+        let text = current.to_str().unwrap();
+        let hit = |value: &str| none_match(&headers(header::IF_NONE_MATCH, value), &current);
+        assert_eq!(hit(text), Some(current.clone()));
+        assert_eq!(hit(&format!("\"x\", W/{text}")), Some(current.clone()));
+        assert_eq!(hit("*"), Some(current.clone()));
+        let coded = with_brotli(&current);
+        assert_eq!(hit(coded.to_str().unwrap()), Some(coded));
+        assert_eq!(hit("\"other\""), None);
+        assert_eq!(
+            hit(tag(7, &["-c"]).to_str().unwrap()),
+            None,
+            "another media type is another representation"
+        );
+    }
+
+    #[test]
+    fn write_conditions_name_versions() {
+        let text = tag(7, &["-c"]);
+        let text = text.to_str().unwrap();
+        let of = |name, value: &str| precondition(&headers(name, value));
+        assert!(matches!(of(header::IF_MATCH, text), Precondition::VersionIn(v) if v == [7]));
+        assert!(
+            matches!(of(header::IF_MATCH, "\"junk\""), Precondition::VersionIn(v) if v.is_empty())
+        );
+        assert!(matches!(of(header::IF_MATCH, "*"), Precondition::Present));
+        assert!(matches!(of(header::IF_NONE_MATCH, "*"), Precondition::Absent));
+        assert!(
+            matches!(of(header::IF_NONE_MATCH, text), Precondition::VersionNotIn(v) if v == [7])
+        );
+        assert!(matches!(precondition(&HeaderMap::new()), Precondition::None));
+    }
+}

@@ -1,0 +1,305 @@
+//! A table over HTTP: its description, its collection and its records (RFC 9110 §9.3).
+
+use super::etag;
+use super::query::{self, Parsed};
+use super::rows::Rows;
+use super::select::{self, Select};
+use super::write;
+use crate::content::Media;
+use crate::error::{Answer, Code, Failure};
+use crate::exchange::{Body, Request, Response};
+use crate::metrics::{Rejected, WorkerMetrics};
+use crate::reply;
+use crate::services::Services;
+use bytes::Bytes;
+use harper_store::{Database, Error, Key, Query, Table, TableSchema};
+use http::{HeaderValue, Method, StatusCode, header};
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+const ALLOW_RECORD: &str = "GET, HEAD, PUT, PATCH, DELETE, OPTIONS";
+const ALLOW_COLLECTION: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+const ALLOW_DESCRIPTION: &str = "GET, HEAD, OPTIONS";
+
+/// A table that answers requests.
+pub(crate) struct TableResource {
+    /// The path without slashes at its ends.
+    pub path: String,
+    /// The table.
+    pub table: Table,
+    /// Its attributes.
+    pub schema: Arc<TableSchema>,
+    /// Where it is kept.
+    pub database: Arc<Database>,
+}
+
+/// What the rest of a path names.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Target<'a> {
+    /// `/Table`
+    Description,
+    /// `/Table/`, or anything with a query
+    Collection,
+    /// `/Table/a/`: the records whose text keys begin with `a/`
+    Prefix(Cow<'a, str>),
+    /// `/Table/a`
+    Record(Cow<'a, str>),
+}
+
+impl<'a> Target<'a> {
+    /// Reads what follows the table's path.
+    ///
+    /// # Errors
+    /// 400 for text that is not UTF-8 after decoding.
+    pub(crate) fn parse(rest: &'a str, has_query: bool) -> Answer<Self> {
+        let Some(rest) = rest.strip_prefix('/') else {
+            return Ok(if has_query { Self::Collection } else { Self::Description });
+        };
+        if rest.is_empty() {
+            return Ok(Self::Collection);
+        }
+        let text = percent_decode_str(rest).decode_utf8().map_err(|_| {
+            Failure::new(Code::BadRequest, "The path is not UTF-8 after percent-decoding")
+        })?;
+        Ok(if rest.ends_with('/') { Self::Prefix(text) } else { Self::Record(text) })
+    }
+}
+
+impl TableResource {
+    /// Answers a request for what `rest` names below the table's path.
+    ///
+    /// # Errors
+    /// The failure that the client is told.
+    pub(crate) async fn answer(
+        &self,
+        services: &Services,
+        request: &mut Request,
+        rest: &str,
+    ) -> Answer<Response> {
+        let has_query = request.head.uri.query().is_some_and(|query| !query.is_empty());
+        match Target::parse(rest, has_query)? {
+            Target::Record(id) => self.record(services, request, &id).await,
+            Target::Collection => self.collection(services, request, None).await,
+            Target::Prefix(prefix) => {
+                self.collection(services, request, Some(prefix.into_owned())).await
+            }
+            Target::Description => self.description(request),
+        }
+    }
+
+    async fn record(
+        &self,
+        services: &Services,
+        request: &mut Request,
+        id: &str,
+    ) -> Answer<Response> {
+        let key = Key::from_path(&self.schema, id);
+        let key = key.map_err(|error| store_failure(&services.metrics, error));
+        match request.head.method {
+            Method::GET | Method::HEAD => self.get(services, request, &key?),
+            Method::PUT => write::put(self, services, request, key?).await,
+            Method::PATCH => write::patch(self, services, request, key?).await,
+            Method::DELETE => write::delete(self, services, request, key?).await,
+            Method::OPTIONS => Ok(options(ALLOW_RECORD)),
+            ref method => Err(reply::method_not_allowed(method, &self.path, ALLOW_RECORD)),
+        }
+    }
+
+    async fn collection(
+        &self,
+        services: &Services,
+        request: &mut Request,
+        prefix: Option<String>,
+    ) -> Answer<Response> {
+        match request.head.method {
+            Method::GET | Method::HEAD => self.list(services, request, prefix).await,
+            Method::DELETE => {
+                let Parsed { query, .. } = self.parse(request, prefix)?;
+                write::delete_matching(self, services, query).await
+            }
+            Method::OPTIONS => Ok(options(ALLOW_COLLECTION)),
+            Method::POST if prefix.is_none() => write::post(self, services, request).await,
+            Method::PUT if prefix.is_none() => write::put_all(self, services, request).await,
+            Method::PATCH if prefix.is_none() => write::patch_all(self, services, request).await,
+            ref method => Err(reply::method_not_allowed(method, &self.path, ALLOW_COLLECTION)),
+        }
+    }
+
+    fn get(&self, services: &Services, request: &Request, key: &Key) -> Answer<Response> {
+        let media = Media::negotiate(&request.head.headers)?;
+        let select = match request.head.uri.query() {
+            None | Some("") => None,
+            Some(text) => self.record_select(text)?,
+        };
+        let metrics = &services.metrics;
+        let txn = self.database.read().map_err(|error| store_failure(metrics, error))?;
+        let found = self.table.get(&txn, key).map_err(|error| store_failure(metrics, error))?;
+        let Some(record) = found else { return Err(not_found()) };
+        let tag = match &select {
+            None => etag::tag(record.meta.version, &[media.tag()]),
+            Some(select) => etag::tag(record.meta.version, &[media.tag(), &select.tag()]),
+        };
+        if request.head.headers.contains_key(header::IF_NONE_MATCH)
+            && let Some(tag) = etag::none_match(&request.head.headers, &tag)
+        {
+            return Ok(not_modified(tag));
+        }
+        // copied out of the map, so that the snapshot ends before the socket is waited for
+        let body = if media == Media::Json && select.is_none() {
+            Bytes::copy_from_slice(record.body)
+        } else {
+            let mut out = Vec::with_capacity(record.body.len());
+            select::encode(media, &self.schema, select.as_ref(), record.body, &mut out)?;
+            Bytes::from(out)
+        };
+        drop(txn);
+        let mut response = Response::new(Body::whole(body));
+        let headers = response.headers_mut();
+        headers.reserve(8);
+        headers.insert(header::ETAG, tag);
+        headers.insert(header::VARY, reply::VARY);
+        headers.insert(header::CONTENT_TYPE, media.header());
+        Ok(response)
+    }
+
+    /// On a record's URL a query can only select.
+    fn record_select(&self, text: &str) -> Answer<Option<Select>> {
+        let Parsed { query, select } = query::parse(&self.schema, text)?;
+        let selects_only = query.filter.is_none() && query.sort.is_empty() && query.limit.is_none();
+        if selects_only {
+            return Ok(select);
+        }
+        let sentence =
+            "On a record only select( ) has a meaning; conditions belong on the collection";
+        Err(Failure::new(Code::InvalidQuery, sentence))
+    }
+
+    async fn list(
+        &self,
+        services: &Services,
+        request: &Request,
+        prefix: Option<String>,
+    ) -> Answer<Response> {
+        let media = Media::negotiate(&request.head.headers)?;
+        let Parsed { query, select } = self.parse(request, prefix)?;
+        let run = self.table.query(query);
+        let rows = Rows {
+            database: Arc::clone(&self.database),
+            run: run.map_err(|error| store_failure(&services.metrics, error))?,
+            media,
+            select,
+            schema: Arc::clone(&self.schema),
+            metrics: Arc::clone(&services.metrics),
+        };
+        let mut response = Response::new(rows.body(services).await?);
+        let headers = response.headers_mut();
+        headers.insert(header::VARY, reply::VARY);
+        headers.insert(header::CONTENT_TYPE, media.header());
+        Ok(response)
+    }
+
+    fn parse(&self, request: &Request, prefix: Option<String>) -> Answer<Parsed> {
+        let mut parsed = query::parse(&self.schema, request.head.uri.query().unwrap_or_default())?;
+        parsed.query = Query { key_prefix: prefix, ..parsed.query };
+        Ok(parsed)
+    }
+
+    fn description(&self, request: &Request) -> Answer<Response> {
+        match request.head.method {
+            Method::GET | Method::HEAD => {
+                let media = Media::negotiate(&request.head.headers)?;
+                reply::value(StatusCode::OK, media, describe(&self.schema).to_string().as_bytes())
+            }
+            Method::OPTIONS => Ok(options(ALLOW_DESCRIPTION)),
+            ref method => Err(reply::method_not_allowed(method, &self.path, ALLOW_DESCRIPTION)),
+        }
+    }
+}
+
+fn options(allowed: &'static str) -> Response {
+    let mut response = reply::no_content();
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+fn not_modified(tag: HeaderValue) -> Response {
+    let mut response = reply::with_status(StatusCode::NOT_MODIFIED, Body::default());
+    let headers = response.headers_mut();
+    headers.insert(header::ETAG, tag);
+    headers.insert(header::VARY, reply::VARY);
+    response
+}
+
+fn not_found() -> Box<Failure> {
+    Failure::new(Code::NotFound, "Not found")
+}
+
+fn describe(schema: &TableSchema) -> Value {
+    let attributes = schema.attributes.iter().enumerate().map(|(index, attribute)| {
+        let mut entry = json!({"name": attribute.name, "type": query::kind_name(&attribute.kind)});
+        if index == schema.primary_key {
+            entry["isPrimaryKey"] = json!(true);
+        }
+        if attribute.indexed {
+            entry["indexed"] = json!({});
+        }
+        entry
+    });
+    json!({
+        "records": "./",
+        "name": schema.name,
+        "database": schema.database,
+        "attributes": attributes.collect::<Vec<_>>(),
+    })
+}
+
+/// What the client is told of a refusal of the store.
+#[must_use]
+pub(crate) fn store_failure(metrics: &WorkerMetrics, error: Error) -> Box<Failure> {
+    match error {
+        Error::Invalid(invalid) => Failure::new(Code::InvalidBody, invalid.to_string()),
+        Error::InvalidKey { .. } => Failure::new(Code::BadRequest, error.to_string()),
+        Error::UnknownAttribute { .. } => Failure::new(Code::InvalidQuery, error.to_string()),
+        Error::Exists => Failure::new(Code::Conflict, "A record with this key exists already"),
+        Error::PreconditionFailed { .. } => Failure::new(
+            Code::PreconditionFailed,
+            "The record is not in the state that the request asks for",
+        ),
+        Error::SortTooLarge { .. } => {
+            metrics.rejected(Rejected::SortRecords);
+            Failure::new(Code::InvalidQuery, error.to_string())
+        }
+        Error::Busy => {
+            metrics.rejected(Rejected::WriteQueue);
+            Failure::new(Code::Overloaded, "Too many writes are waiting; try again")
+                .with(header::RETRY_AFTER, HeaderValue::from_static("1"))
+        }
+        Error::NoSpace { .. } | Error::MapFull => {
+            metrics.rejected(Rejected::FreeSpace);
+            tracing::error!(%error, "a write was refused");
+            Failure::new(Code::InsufficientStorage, "There is not enough free space to write")
+        }
+        other => Failure::internal("the store failed", &other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_of_a_path_names_a_target() {
+        let parse = |rest| Target::parse(rest, false).unwrap();
+        assert_eq!(parse(""), Target::Description);
+        assert_eq!(Target::parse("", true).unwrap(), Target::Collection);
+        assert_eq!(parse("/"), Target::Collection);
+        assert_eq!(parse("/a"), Target::Record("a".into()));
+        assert_eq!(parse("/a%2Fb"), Target::Record("a/b".into()));
+        assert_eq!(parse("/a/b"), Target::Record("a/b".into()));
+        assert_eq!(parse("/a/"), Target::Prefix("a/".into()));
+        assert_eq!(Target::parse("/%ff", false).unwrap_err().code, Code::BadRequest);
+        assert_eq!(parse("/%zz"), Target::Record("%zz".into()));
+    }
+}

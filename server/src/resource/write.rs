@@ -1,0 +1,300 @@
+//! Writes to a table. Every write is a list of operations handed to the store at one place, [`commit`], and is
+//! answered when it is durable.
+
+use super::body;
+use super::etag;
+use super::table::{TableResource, store_failure};
+use crate::content::{self, Media, json};
+use crate::error::{Answer, Code, Failure};
+use crate::exchange::{Request, Response};
+use crate::metrics::Rejected;
+use crate::reply;
+use crate::services::Services;
+use bytes::Bytes;
+use harper_store::{
+    Budget, Error, Invalid, Key, Op, Outcome, Precondition, Prepared, Query, Step, TableSchema,
+};
+use http::{HeaderValue, StatusCode, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// A larger body is parsed on the pool, so that it does not hold up the worker.
+const INLINE_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Records that one transaction of a delete by query removes.
+const DELETE_BATCH_RECORDS: usize = 1000;
+/// What a URL path segment may hold unencoded (RFC 3986 §3.3), and the slash of multi-part keys.
+const PATH: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+
+/// How a body is read.
+type Prepare = fn(&TableSchema, &[u8]) -> Result<Prepared, Invalid>;
+
+/// `PUT /Table/key`
+///
+/// # Errors
+/// The failure that the client is told.
+pub(crate) async fn put(
+    resource: &TableResource,
+    services: &Services,
+    request: &mut Request,
+    key: Key,
+) -> Answer<Response> {
+    let when = etag::precondition(&request.head.headers);
+    let body = prepare(resource, services, request, Prepared::put).await?;
+    let table = resource.table.clone();
+    commit(resource, services, vec![Op::Put { table, key, body, when }]).await?;
+    Ok(reply::no_content())
+}
+
+/// `PATCH /Table/key`
+///
+/// # Errors
+/// The failure that the client is told.
+pub(crate) async fn patch(
+    resource: &TableResource,
+    services: &Services,
+    request: &mut Request,
+    key: Key,
+) -> Answer<Response> {
+    let when = etag::precondition(&request.head.headers);
+    let body = prepare(resource, services, request, Prepared::patch).await?;
+    let table = resource.table.clone();
+    commit(resource, services, vec![Op::Patch { table, key, body, when }]).await?;
+    Ok(reply::no_content())
+}
+
+/// `DELETE /Table/key`: answers whether there was a record.
+///
+/// # Errors
+/// The failure that the client is told.
+pub(crate) async fn delete(
+    resource: &TableResource,
+    services: &Services,
+    request: &Request,
+    key: Key,
+) -> Answer<Response> {
+    let media = Media::negotiate(&request.head.headers)?;
+    let when = etag::precondition(&request.head.headers);
+    let table = resource.table.clone();
+    let outcomes = commit(resource, services, vec![Op::Delete { table, key, when }]).await?;
+    let existed = outcomes.first().is_some_and(|outcome| outcome.existed);
+    reply::value(StatusCode::OK, media, existed.to_string().as_bytes())
+}
+
+/// `POST /Table/`: creates one record, or all of an array in one transaction.
+///
+/// # Errors
+/// The failure that the client is told.
+pub(crate) async fn post(
+    resource: &TableResource,
+    services: &Services,
+    request: &mut Request,
+) -> Answer<Response> {
+    let media = Media::negotiate(&request.head.headers)?;
+    let (bodies, is_array) = prepare_all(resource, services, request, Prepared::put).await?;
+    let insert =
+        |body: Prepared| Op::Insert { table: resource.table.clone(), key: body.key(), body };
+    let outcomes = commit(resource, services, bodies.into_iter().map(insert).collect()).await?;
+    let keys: Vec<_> = outcomes.iter().map(|outcome| outcome.key.to_json()).collect();
+    let text = if is_array { format!("[{}]", keys.join(",")) } else { keys.concat() };
+    let mut response = reply::value(StatusCode::CREATED, media, text.as_bytes())?;
+    if let (false, Some(location)) =
+        (is_array, outcomes.first().and_then(|one| location(resource, one)))
+    {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+fn location(resource: &TableResource, outcome: &Outcome) -> Option<HeaderValue> {
+    let key = outcome.key.to_json();
+    let key = serde_json::from_str::<String>(&key).unwrap_or(key);
+    let path = format!("/{}/{}", resource.path, utf8_percent_encode(&key, PATH));
+    HeaderValue::from_str(&path).ok()
+}
+
+/// `PUT /Table/`: replaces the record, or all of an array in one transaction, under the keys in the bodies.
+///
+/// # Errors
+/// The failure that the client is told.
+pub(crate) async fn put_all(
+    resource: &TableResource,
+    services: &Services,
+    request: &mut Request,
+) -> Answer<Response> {
+    let (bodies, _) = prepare_all(resource, services, request, Prepared::put).await?;
+    let ops = bodies.into_iter().enumerate().map(|(index, body)| {
+        let (table, key) = (resource.table.clone(), key_of(resource, &body, index)?);
+        Ok(Op::Put { table, key, body, when: Precondition::None })
+    });
+    let ops = ops.collect::<Answer<_>>()?;
+    commit(resource, services, ops).await?;
+    Ok(reply::no_content())
+}
+
+/// `PATCH /Table/`: changes the record, or all of an array in one transaction, under the keys in the bodies.
+///
+/// # Errors
+/// The failure that the client is told.
+pub(crate) async fn patch_all(
+    resource: &TableResource,
+    services: &Services,
+    request: &mut Request,
+) -> Answer<Response> {
+    let (bodies, _) = prepare_all(resource, services, request, Prepared::patch).await?;
+    let ops = bodies.into_iter().enumerate().map(|(index, body)| {
+        let (table, key) = (resource.table.clone(), key_of(resource, &body, index)?);
+        Ok(Op::Patch { table, key, body, when: Precondition::None })
+    });
+    let ops = ops.collect::<Answer<_>>()?;
+    commit(resource, services, ops).await?;
+    Ok(reply::no_content())
+}
+
+fn key_of(resource: &TableResource, body: &Prepared, index: usize) -> Answer<Key> {
+    body.key().ok_or_else(|| {
+        let name = &resource.schema.key_attribute().name;
+        let sentence = format!("Record {} has no {name}, which is its primary key", index + 1);
+        Failure::new(Code::InvalidBody, sentence)
+    })
+}
+
+/// `DELETE /Table/?conditions`: answers whether any record was deleted.
+///
+/// # Errors
+/// 400 without a condition, so that a slip does not empty a table; else the failure that the client is told.
+pub(crate) async fn delete_matching(
+    resource: &TableResource,
+    services: &Services,
+    query: Query,
+) -> Answer<Response> {
+    if query.filter.is_none() && query.key_prefix.is_none() {
+        let sentence = "DELETE on a collection needs a condition, such as ?id=1";
+        return Err(Failure::new(Code::InvalidQuery, sentence));
+    }
+    let run = resource.table.query(query);
+    let mut run = run.map_err(|error| store_failure(&services.metrics, error))?;
+    let mut deleted = false;
+    loop {
+        let (database, schema) = (Arc::clone(&resource.database), Arc::clone(&resource.schema));
+        let (next, found) = services
+            .block_on_pool(move || {
+                let found = keys(&database, &schema, &mut run);
+                (run, found)
+            })
+            .await?;
+        run = next;
+        let (keys, is_last) = found.map_err(|error| store_failure(&services.metrics, error))?;
+        for batch in keys.chunks(DELETE_BATCH_RECORDS) {
+            let ops = batch.iter().map(|key| Op::Delete {
+                table: resource.table.clone(),
+                key: key.clone(),
+                when: Precondition::None,
+            });
+            let outcomes = commit(resource, services, ops.collect()).await?;
+            deleted |= outcomes.iter().any(|outcome| outcome.existed);
+        }
+        if is_last {
+            return reply::value(StatusCode::OK, Media::Json, deleted.to_string().as_bytes());
+        }
+    }
+}
+
+/// The keys of the next records that a query finds, and whether they are the last.
+fn keys(
+    database: &harper_store::Database,
+    schema: &TableSchema,
+    run: &mut harper_store::QueryRun,
+) -> Result<(Vec<Key>, bool), Error> {
+    let txn = database.read()?;
+    let name = &schema.key_attribute().name;
+    let mut keys = Vec::new();
+    let budget = Budget { rows_max: 10_000, bytes_max: 1 << 20 };
+    let step = run.step(&txn, budget, &mut |record| {
+        let members = json::members(record.body).unwrap_or_default();
+        let key = members.iter().find(|(member, _)| member == name);
+        keys.push(key.map(|(_, text)| Key::from_json(schema, text.get())));
+    })?;
+    let keys = keys.into_iter().flatten().collect::<Result<_, _>>()?;
+    Ok((keys, step == Step::Done))
+}
+
+async fn prepare(
+    resource: &TableResource,
+    services: &Services,
+    request: &mut Request,
+    prepare: Prepare,
+) -> Answer<Prepared> {
+    let body = json_body(services, request).await?;
+    let prepared = if body.len() <= INLINE_BODY_BYTES_MAX {
+        prepare(&resource.schema, &body)
+    } else {
+        let schema = Arc::clone(&resource.schema);
+        services.block_on_pool(move || prepare(&schema, &body)).await?
+    };
+    prepared.map_err(|error| invalid(&error))
+}
+
+/// One record, or the records of an array.
+async fn prepare_all(
+    resource: &TableResource,
+    services: &Services,
+    request: &mut Request,
+    prepare: Prepare,
+) -> Answer<(Vec<Prepared>, bool)> {
+    let body = json_body(services, request).await?;
+    let schema = Arc::clone(&resource.schema);
+    services.block_on_pool(move || prepare_items(&schema, &body, prepare)).await?
+}
+
+fn prepare_items(
+    schema: &TableSchema,
+    body: &[u8],
+    prepare: Prepare,
+) -> Answer<(Vec<Prepared>, bool)> {
+    let is_array = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    if !is_array {
+        return Ok((vec![prepare(schema, body).map_err(|error| invalid(&error))?], false));
+    }
+    let items = json::items(body).map_err(|error| {
+        Failure::new(Code::InvalidBody, format!("The body is not valid JSON: {error}"))
+    })?;
+    let prepared = items.iter().enumerate().map(|(index, item)| {
+        prepare(schema, item.get().as_bytes()).map_err(|error| {
+            Failure::new(Code::InvalidBody, format!("Record {}: {error}", index + 1))
+        })
+    });
+    Ok((prepared.collect::<Answer<_>>()?, true))
+}
+
+fn invalid(invalid: &Invalid) -> Box<Failure> {
+    Failure::new(Code::InvalidBody, invalid.to_string())
+}
+
+async fn json_body(services: &Services, request: &mut Request) -> Answer<Bytes> {
+    let body = body::read(services, request).await?;
+    content::to_json(&request.head.headers, body)
+}
+
+/// Hands operations to the store and waits until they are durable.
+async fn commit(
+    resource: &TableResource,
+    services: &Services,
+    ops: Vec<Op>,
+) -> Answer<Vec<Outcome>> {
+    let (done, result) = oneshot::channel();
+    let answer = Box::new(move |outcomes| {
+        // the client may have gone away
+        let _ = done.send(outcomes);
+    });
+    let failure = |error| store_failure(&services.metrics, error);
+    resource.database.submit(ops, answer).map_err(failure)?;
+    let waited = tokio::time::timeout(services.config.storage.queue_time_max, result).await;
+    let Ok(result) = waited else {
+        services.metrics.rejected(Rejected::WriteQueue);
+        let sentence = "The write took too long; it may still be carried out";
+        return Err(Failure::new(Code::Overloaded, sentence));
+    };
+    result.map_err(|_| failure(Error::Stopped))?.map_err(failure)
+}

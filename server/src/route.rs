@@ -1,0 +1,109 @@
+//! Path → resource. The table of routes is made when the applications are loaded and never changes; a reload
+//! makes a new one.
+
+use crate::error::{Answer, Code, Failure};
+use crate::exchange::{Request, Response};
+use crate::resource::files::Files;
+use crate::resource::table::TableResource;
+use crate::services::Services;
+use http::{HeaderValue, Method, header};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Methods that some resource knows; any other is answered with 501 (RFC 9110 §15.6.2).
+const METHODS: [Method; 9] = [
+    Method::GET,
+    Method::HEAD,
+    Method::PUT,
+    Method::POST,
+    Method::PATCH,
+    Method::DELETE,
+    Method::OPTIONS,
+    Method::TRACE,
+    Method::CONNECT,
+];
+
+/// Everything that can be reached by a path.
+#[derive(Default)]
+pub(crate) struct Routes {
+    tables: HashMap<String, Arc<TableResource>>,
+    files: Vec<Arc<Files>>,
+    segments_max: usize,
+}
+
+impl Routes {
+    /// Adds a table under its path; gives it back when the path is taken.
+    ///
+    /// # Errors
+    /// The table that has the path already.
+    pub(crate) fn add_table(&mut self, table: TableResource) -> Result<(), Arc<TableResource>> {
+        if let Some(taken) = self.tables.get(&table.path) {
+            return Err(Arc::clone(taken));
+        }
+        self.segments_max = self.segments_max.max(table.path.split('/').count());
+        self.tables.insert(table.path.clone(), Arc::new(table));
+        Ok(())
+    }
+
+    /// Adds files; those added first are asked first.
+    pub(crate) fn add_files(&mut self, files: Files) {
+        self.files.push(Arc::new(files));
+    }
+
+    /// The table with the longest path that begins `path`, and what follows its path.
+    fn find<'a>(&self, path: &'a str) -> Option<(&Arc<TableResource>, &'a str)> {
+        let path = path.strip_prefix('/')?;
+        let ends =
+            path.match_indices('/').map(|(at, _)| at).chain([path.len()]).take(self.segments_max);
+        let mut found = None;
+        for end in ends {
+            if let Some(table) = self.tables.get(&path[..end]) {
+                found = Some((table, &path[end..]));
+            }
+        }
+        found
+    }
+
+    /// Answers a request.
+    ///
+    /// # Errors
+    /// The failure that the client is told.
+    pub(crate) async fn dispatch(
+        &self,
+        services: &Services,
+        request: &mut Request,
+    ) -> Answer<Response> {
+        if !METHODS.contains(&request.head.method) {
+            let sentence = format!("Method {} is not recognized", request.head.method);
+            return Err(Failure::new(Code::NotImplemented, sentence));
+        }
+        // the URI is cheap to clone and frees the request to be changed
+        let uri = request.head.uri.clone();
+        if let Some((table, rest)) = self.find(uri.path()) {
+            authorize(request)?;
+            return table.answer(services, request, rest).await;
+        }
+        for files in &self.files {
+            if let Some(response) = files.answer(services, request).await? {
+                return Ok(response);
+            }
+        }
+        Err(Failure::new(Code::NotFound, "Not found"))
+    }
+}
+
+/// Tables belong to super users; anybody may ask for the methods there are.
+fn authorize(request: &Request) -> Answer<()> {
+    if request.identity.is_super_user() || request.head.method == Method::OPTIONS {
+        return Ok(());
+    }
+    Err(match request.identity {
+        crate::auth::Identity::Anonymous => Failure::new(Code::LoginRequired, "Must login").with(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Basic realm=\"Harper\", charset=\"UTF-8\""),
+        ),
+        crate::auth::Identity::User(_) => {
+            Failure::new(Code::Forbidden, "Unauthorized access to resource")
+        }
+    })
+}

@@ -1,0 +1,181 @@
+//! The log: one line each on standard output, in Harper's text form or as JSON.
+//!
+//! Lines go through a bounded queue to a thread of their own, so that a slow reader of the output never holds up
+//! a worker; when the queue is full, lines are dropped and counted.
+
+use crossbeam_channel::{Sender, bounded};
+use std::fmt;
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Lines that may wait for the output.
+const QUEUE_LINES_MAX: usize = 8192;
+
+/// Lines dropped because the queue was full, since the start of the process.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Target of lines that are written at any level: what a person must see.
+pub(crate) const NOTIFY: &str = "notify";
+
+/// Target of request lines; they are governed by `http.logging` alone.
+pub(crate) const REQUEST: &str = "http";
+
+/// Lines dropped because the output did not keep up.
+#[must_use]
+pub(crate) fn dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
+/// Starts the log. A second call has no effect.
+///
+/// # Errors
+/// The system's refusal of a thread.
+pub(crate) fn start(config: &harper_config::Logging) -> std::io::Result<Guard> {
+    let (queue, lines) = bounded::<Line>(QUEUE_LINES_MAX);
+    let writer = std::thread::Builder::new().name("log".into()).spawn(move || {
+        let mut out = std::io::stdout();
+        while let Ok(Line::Text(line)) = lines.recv() {
+            // nobody can be told that the log cannot be written
+            let _ = out.write_all(&line);
+        }
+    })?;
+    let output = Output { queue: queue.clone() };
+    let filter = Targets::new()
+        .with_default(filter_of(&config.level))
+        .with_target(NOTIFY, LevelFilter::INFO)
+        .with_target(REQUEST, LevelFilter::INFO);
+    let registry = tracing_subscriber::registry().with(filter);
+    let started = if config.json {
+        let json = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(output);
+        registry.with(json.with_thread_names(true).with_current_span(false)).try_init()
+    } else {
+        let text = tracing_subscriber::fmt::layer().event_format(HarperLine).with_writer(output);
+        registry.with(text).try_init()
+    };
+    let _ = started;
+    Ok(Guard { queue, writer: Some(writer) })
+}
+
+/// Ends the log when dropped, after what is queued has been written.
+pub(crate) struct Guard {
+    queue: Sender<Line>,
+    writer: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.queue.send(Line::End);
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+fn filter_of(level: &str) -> LevelFilter {
+    match level {
+        "trace" => LevelFilter::TRACE,
+        "debug" => LevelFilter::DEBUG,
+        "info" => LevelFilter::INFO,
+        "warn" => LevelFilter::WARN,
+        _ => LevelFilter::ERROR,
+    }
+}
+
+enum Line {
+    Text(Vec<u8>),
+    End,
+}
+
+#[derive(Clone)]
+struct Output {
+    queue: Sender<Line>,
+}
+
+struct LineWriter {
+    line: Vec<u8>,
+    queue: Sender<Line>,
+}
+
+impl<'a> MakeWriter<'a> for Output {
+    type Writer = LineWriter;
+
+    fn make_writer(&'a self) -> LineWriter {
+        LineWriter { line: Vec::with_capacity(160), queue: self.queue.clone() }
+    }
+}
+
+impl Write for LineWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.line.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for LineWriter {
+    fn drop(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        if !line.is_empty() && self.queue.try_send(Line::Text(line)).is_err() {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Harper's line: `<time> [<thread>] [<level>] [<tag>]: <message> <field>=<value> …`.
+struct HarperLine;
+
+impl<S, N> FormatEvent<S, N> for HarperLine
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let target = event.metadata().target();
+        let level = if target == NOTIFY {
+            NOTIFY.to_owned()
+        } else {
+            event.metadata().level().as_str().to_ascii_lowercase()
+        };
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or("main");
+        let now = jiff::Timestamp::now();
+        write!(writer, "{now:.3} [{thread}] [{level}]")?;
+        if target == REQUEST {
+            write!(writer, " [{target}]")?;
+        }
+        writer.write_char(':')?;
+        event.record(&mut Words { writer: &mut writer });
+        writeln!(writer)
+    }
+}
+
+struct Words<'a, 'b> {
+    writer: &'a mut Writer<'b>,
+}
+
+impl Visit for Words<'_, '_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // a log line that cannot be formatted is cut short, nothing more
+        let _ = match field.name() {
+            "message" => write!(self.writer, " {value:?}"),
+            name => write!(self.writer, " {name}={value:?}"),
+        };
+    }
+}

@@ -1,0 +1,274 @@
+//! A worker: one thread with its own runtime, its own listening sockets, its own counters and caches. Nothing on
+//! its request path is shared with another worker.
+
+use crate::auth::cache::Credentials;
+use crate::auth::users::Users;
+use crate::conn::{self, ConnState, OwnRoutes, Shared};
+use crate::health::Health;
+use crate::metrics::{Rejected, WorkerMetrics};
+use crate::pool::Pool;
+use crate::route::Routes;
+use crate::services::Services;
+use harper_config::Config;
+use hyper::server::conn::http1;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{LocalSet, spawn_local};
+
+/// How often deadlines are looked at.
+const SWEEP: Duration = Duration::from_millis(250);
+/// How long accepting pauses when the process has no more file descriptors.
+const OUT_OF_FILES_PAUSE: Duration = Duration::from_millis(100);
+/// What a client beyond `http.connectionsMax` is told.
+const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\
+    Retry-After: 1\r\nContent-Length: 0\r\n\r\n";
+
+/// What the process is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Serving.
+    Running,
+    /// Finishing what is under way.
+    Draining,
+    /// Giving up on what is still under way.
+    Ended,
+}
+
+/// What a worker is made of.
+pub(crate) struct Seed {
+    /// Its number, from 0.
+    pub id: usize,
+    /// Its own sockets.
+    pub listeners: Vec<StdListener>,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Threads for blocking work.
+    pub pool: Pool,
+    /// Its own counters.
+    pub metrics: Arc<WorkerMetrics>,
+    /// The users.
+    pub users: Arc<Users>,
+    /// Key of the fingerprints of credentials.
+    pub credentials_key: [u8; 32],
+    /// The routes, replaced by a reload.
+    pub routes: watch::Receiver<Arc<Routes>>,
+    /// What the process is doing.
+    pub phase: watch::Receiver<Phase>,
+    /// Open connections of the process.
+    pub connections: Arc<AtomicUsize>,
+    /// Where a worker says that it lives.
+    pub health: Arc<Health>,
+}
+
+/// Starts the worker's thread.
+///
+/// # Errors
+/// The system's refusal of a thread.
+pub(crate) fn start(seed: Seed) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(format!("http/{}", seed.id)).spawn(move || {
+        if let Err(error) = run(seed) {
+            tracing::error!(%error, "a worker could not start");
+        }
+    })
+}
+
+fn run(seed: Seed) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, async move {
+        let Seed {
+            id: _,
+            listeners,
+            config,
+            pool,
+            metrics,
+            users,
+            credentials_key,
+            routes,
+            phase,
+            connections,
+            health,
+        } = seed;
+        let ttl = config.authentication.cache_ttl;
+        let credentials =
+            Credentials::new(users, pool.clone(), Arc::clone(&metrics), credentials_key, ttl);
+        let keep_alive = keep_alive(&config);
+        let http1 = http1(&config);
+        let services = Services { config, pool, metrics, credentials, keep_alive };
+        let shared = Rc::new(Shared {
+            services,
+            routes: RefCell::new(Rc::new(OwnRoutes(Arc::clone(&routes.borrow())))),
+            coarse_now: Cell::new(Instant::now()),
+            http1,
+        });
+        let worker = Rc::new(Worker {
+            shared,
+            open: RefCell::default(),
+            number: Cell::new(0),
+            connections,
+            health,
+        });
+        spawn_local(Rc::clone(&worker).keep_time());
+        spawn_local(Rc::clone(&worker).follow_routes(routes));
+        let accepting: Vec<_> = listeners
+            .into_iter()
+            .map(|listener| spawn_local(Rc::clone(&worker).accept(listener, phase.clone())))
+            .collect();
+        for task in accepting {
+            // an accept loop ends when the process drains
+            let _ = task.await;
+        }
+        worker.drain(phase).await;
+    });
+    Ok(())
+}
+
+/// HTTP/1 as measured: hyper's own builder, no pipelined flushes, which lose answers before a close.
+fn http1(config: &Config) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.keep_alive(true).pipeline_flush(false).max_header_size(config.http.header_bytes_max);
+    builder
+}
+
+fn keep_alive(config: &Config) -> http::HeaderValue {
+    let seconds = config.http.keep_alive_timeout.as_secs();
+    http::HeaderValue::from_str(&format!("timeout={seconds}"))
+        .unwrap_or_else(|_| http::HeaderValue::from_static("timeout=0"))
+}
+
+struct Worker {
+    shared: Rc<Shared>,
+    open: RefCell<HashMap<u64, Rc<ConnState>>>,
+    number: Cell<u64>,
+    connections: Arc<AtomicUsize>,
+    health: Arc<Health>,
+}
+
+impl Worker {
+    /// Ends connections that are past their deadline, and shows that this worker lives.
+    async fn keep_time(self: Rc<Self>) {
+        let mut tick = tokio::time::interval(SWEEP);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            let now = Instant::now();
+            self.shared.coarse_now.set(now);
+            self.health.beat(&self.shared.services.metrics);
+            for state in self.open.borrow().values() {
+                state.sweep(now);
+            }
+        }
+    }
+
+    async fn follow_routes(self: Rc<Self>, mut routes: watch::Receiver<Arc<Routes>>) {
+        while routes.changed().await.is_ok() {
+            let current = Arc::clone(&routes.borrow_and_update());
+            self.shared.routes.replace(Rc::new(OwnRoutes(current)));
+        }
+    }
+
+    /// Accepts until the process drains, then what the kernel has already queued.
+    async fn accept(self: Rc<Self>, listener: StdListener, mut phase: watch::Receiver<Phase>) {
+        let listener = match TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => return tracing::error!(%error, "a listener could not be used"),
+        };
+        self.health.listening();
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => self.accepted(accepted).await,
+                _ = phase.wait_for(|phase| *phase != Phase::Running) => break,
+            }
+        }
+        if let Ok(listener) = listener.into_std() {
+            while let Ok((stream, peer)) = listener.accept() {
+                let stream =
+                    stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+                self.accepted(stream.map(|stream| (stream, peer))).await;
+            }
+        }
+    }
+
+    async fn accepted(self: &Rc<Self>, accepted: io::Result<(TcpStream, SocketAddr)>) {
+        match accepted {
+            Ok((stream, peer)) => self.open(stream, peer),
+            Err(error) if is_connection_error(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "connections cannot be accepted; trying again");
+                tokio::time::sleep(OUT_OF_FILES_PAUSE).await;
+            }
+        }
+    }
+
+    fn open(self: &Rc<Self>, mut stream: TcpStream, peer: SocketAddr) {
+        let services = &self.shared.services;
+        services.metrics.accepted.add(1);
+        if self.connections.fetch_add(1, Ordering::Relaxed) >= services.config.http.connections_max
+        {
+            self.connections.fetch_sub(1, Ordering::Relaxed);
+            services.metrics.rejected(Rejected::Connections);
+            spawn_local(async move {
+                // the client is turned away; whether it hears why is its own affair
+                let _ = stream.write_all(TOO_MANY_CONNECTIONS).await;
+                let _ = stream.shutdown().await;
+            });
+            return;
+        }
+        // without it small answers wait for the client's acknowledgement
+        let _ = stream.set_nodelay(true);
+        let number = self.number.replace(self.number.get() + 1);
+        let state = ConnState::new(Rc::clone(&self.shared));
+        self.open.borrow_mut().insert(number, Rc::clone(&state));
+        services.metrics.connections.add(1);
+        let guard = Open { worker: Rc::clone(self), number };
+        spawn_local(async move {
+            let _guard = guard;
+            conn::serve(state, stream, peer).await;
+        });
+    }
+
+    /// Lets every connection finish its request; returns when all have, or when the process gives up on them.
+    async fn drain(&self, mut phase: watch::Receiver<Phase>) {
+        for state in self.open.borrow().values() {
+            state.drain();
+        }
+        let finished = async {
+            while !self.open.borrow().is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            () = finished => {}
+            _ = phase.wait_for(|phase| *phase == Phase::Ended) => {}
+        }
+    }
+}
+
+/// Errors of one connection that ended before it was accepted; the listener is fine.
+fn is_connection_error(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// An open connection in the worker's books.
+struct Open {
+    worker: Rc<Worker>,
+    number: u64,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.worker.open.borrow_mut().remove(&self.number);
+        self.worker.connections.fetch_sub(1, Ordering::Relaxed);
+        self.worker.shared.services.metrics.connections.add(-1);
+    }
+}
