@@ -39,19 +39,27 @@ go_build() {
   mv "$HK_BIN/.new-$1" "$HK_BIN/$1"
 }
 
-build_hk() {
-  local version minor flags='' package name
-  version=$(version_of hk k8s.io/kubernetes)
-  minor=${version#1.}; minor=${minor%%.*}
+# version_flags VERSION : what Kubernetes programs say of themselves
+version_flags() {
+  local minor=${1#1.} package
+  minor=${minor%%.*}
   for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
-    flags+=" -X $package.gitVersion=v$version -X $package.gitMajor=1 -X $package.gitMinor=$minor"
-    flags+=" -X $package.gitTreeState=clean -X $package.gitCommit=unknown -X $package.buildDate=1970-01-01T00:00:00Z"
+    printf ' -X %s' "$package.gitVersion=v$1" "$package.gitMajor=1" "$package.gitMinor=$minor" \
+      "$package.gitTreeState=clean" "$package.gitCommit=unknown" "$package.buildDate=1970-01-01T00:00:00Z"
   done
-  go_build hk . "$flags"
+}
+
+build_hk() {
+  local name
+  go_build hk . "$(version_flags "$(version_of hk k8s.io/kubernetes)")"
   for name in etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy; do ln -sf hk "$HK_BIN/$name"; done
 }
 
-build_kubectl() { go_build kubectl .; }
+build_kubectl() {
+  local version
+  version=$(version_of kubectl k8s.io/kubectl)
+  go_build kubectl . "$(version_flags "1.${version#0.}")"
+}
 
 build_pause() {
   gcc -Os -s -static -o "$HK_BIN/pause" "$here/pause.c"

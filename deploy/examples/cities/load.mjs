@@ -61,7 +61,8 @@ async function load(options) {
     const connection = new Connection(options.url, options.authorization);
     try {
       while (next < missing.length && !failed) {
-        counts.retries += await put(connection, missing[next++], () => failed);
+        const retries = await put(connection, missing[next++], () => failed);
+        counts.retries += retries;
         progress.done = ++counts.written;
       }
     } catch (error) {

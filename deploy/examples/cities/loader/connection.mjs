@@ -1,4 +1,4 @@
-// One keep-alive HTTP/1.1 connection for writes, one request at a time. `node:http` costs a client about five times the
+// One keep-alive HTTP/1.1 connection for writes, one request at a time. `node:http` costs a client three times the
 // processor time for each request, which on a small machine is taken from the server.
 
 import net from 'node:net';
