@@ -1,0 +1,162 @@
+//! Measures the server beside what it is built on and beside what it replaces, with one client and in one run.
+//! README.md says what each number means.
+
+mod get;
+mod histogram;
+mod load;
+mod peers;
+mod process;
+mod put;
+mod report;
+mod server;
+mod start;
+mod store_put;
+mod wire;
+mod workload;
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Result, ensure};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{peers::Peer, process::Cores};
+
+/// The type number of a file system in memory, from Linux' `magic.h`.
+const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
+
+// The server's allocator, so that the baselines have it too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+#[command(about = "Measures harper-server; see tests/bench/README.md")]
+struct Arguments {
+    #[command(subcommand)]
+    benchmark: Benchmark,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Subcommand)]
+enum Benchmark {
+    /// GET by id against bare hyper, nginx and Node.
+    Get {
+        /// Who takes part; `harper` left out compares the peers alone.
+        #[arg(long, value_enum, value_delimiter = ',', default_values_t = Peer::value_variants().to_vec())]
+        peers: Vec<Peer>,
+    },
+    /// Durable PUT over HTTP against the same group commit in the store alone.
+    Put,
+    /// Time from start to ready, and memory at rest.
+    Start,
+    /// All of these.
+    All,
+    /// The bare hyper server, started by `get`.
+    #[command(hide = true)]
+    PeerHyper {
+        #[arg(long)]
+        address: SocketAddr,
+        /// The response to repeat.
+        #[arg(long)]
+        answer: PathBuf,
+    },
+    /// The store alone, started by `put`.
+    #[command(hide = true)]
+    StorePut(store_put::Settings),
+}
+
+/// Options of every benchmark.
+#[derive(Args)]
+struct Common {
+    /// The server; without it `harper-server` beside this program.
+    #[arg(long, global = true)]
+    server: Option<PathBuf>,
+    /// Where data is written: syncs of a memory file system cost nothing and say nothing.
+    #[arg(long, global = true, default_value_os_t = std::env::temp_dir())]
+    directory: PathBuf,
+    /// Turns of each server.
+    #[arg(long, global = true, default_value_t = 5)]
+    rounds: usize,
+    /// Measured time of a turn.
+    #[arg(long, global = true, default_value_t = 3.0)]
+    seconds: f64,
+    /// Connections, each with one request in flight.
+    #[arg(long, global = true, default_value_t = 64)]
+    connections: usize,
+    /// Print JSON, with the figures of each round.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Fail when a goal is missed.
+    #[arg(long, global = true)]
+    check: bool,
+}
+
+impl Common {
+    /// The measured time of a turn.
+    fn window(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds)
+    }
+
+    /// Tells where the figures come from, and what would make them misleading.
+    fn describe(&self) {
+        match process::cores() {
+            Some(Cores { server, client }) => {
+                report::note(&format!("servers on core {server}, client on core {client}"));
+            }
+            None => {
+                report::note("one core only: servers and client share it, and wait for each other")
+            }
+        }
+        if rustix::fs::statfs(&self.directory).is_ok_and(|found| found.f_type == TMPFS_MAGIC) {
+            let directory = self.directory.display();
+            report::note(&format!(
+                "{directory} is in memory: name a disk with --directory for `put`"
+            ));
+        }
+    }
+
+    fn validate(&self) -> Result<()> {
+        ensure!((0.1..=600.0).contains(&self.seconds), "--seconds is from 0.1 to 600");
+        ensure!((1..=1000).contains(&self.rounds), "--rounds is from 1 to 1000");
+        ensure!((1..=1024).contains(&self.connections), "--connections is from 1 to 1024");
+        ensure!(self.directory.is_dir(), "{} is not a directory", self.directory.display());
+        Ok(())
+    }
+}
+
+fn main() -> ExitCode {
+    let Arguments { benchmark, common } = Arguments::parse();
+    match run(benchmark, &common) {
+        Ok(missed) if missed > 0 && common.check => {
+            report::note(&format!("{missed} goals were missed"));
+            ExitCode::FAILURE
+        }
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            report::note(&format!("harper-bench: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one command; returns how many goals were missed.
+fn run(benchmark: Benchmark, common: &Common) -> Result<usize> {
+    common.validate()?;
+    if !matches!(benchmark, Benchmark::PeerHyper { .. } | Benchmark::StorePut(_)) {
+        common.describe();
+    }
+    let sections = match benchmark {
+        Benchmark::PeerHyper { address, answer } => {
+            return peers::hyper::serve(address, &answer).map(|()| 0);
+        }
+        Benchmark::StorePut(settings) => return store_put::run(&settings).map(|()| 0),
+        Benchmark::Get { peers } => vec![get::run(common, &peers)?],
+        Benchmark::Put => vec![put::run(common)?],
+        Benchmark::Start => vec![start::run(common)?],
+        Benchmark::All => {
+            let peers = Peer::value_variants();
+            vec![get::run(common, peers)?, put::run(common)?, start::run(common)?]
+        }
+    };
+    report::print(&sections, common.json)
+}

@@ -1,0 +1,256 @@
+//! Child processes: started on a core, watched through `/proc`, ended by their own id. Owns every process that the
+//! benchmark starts and touches no other.
+
+use std::{
+    fs::{self, File},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::OnceLock,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use rustix::{
+    process::{Pid, Signal, kill_process},
+    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+};
+
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+const LOG_TAIL_BYTES: usize = 2_000;
+
+/// A running child; dropping it ends it and its descendants.
+pub(crate) struct Process {
+    child: Child,
+    log: std::path::PathBuf,
+}
+
+/// The core of the servers and the core of the client; `None` where this process may use one core only.
+#[derive(Clone, Copy)]
+pub(crate) struct Cores {
+    pub(crate) server: usize,
+    pub(crate) client: usize,
+}
+
+impl Process {
+    /// Starts `command` on `core` (anywhere when `None`), with stdout and stderr going to the file `log`.
+    pub(crate) fn start(mut command: Command, core: Option<usize>, log: &Path) -> Result<Self> {
+        let out = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
+        command.stdin(Stdio::null()).stderr(out.try_clone()?).stdout(out);
+        Self::spawn(command, core, log)
+    }
+
+    /// Like `start`, with stdin and stdout as pipes for the caller.
+    pub(crate) fn start_piped(
+        mut command: Command,
+        core: Option<usize>,
+        log: &Path,
+    ) -> Result<Self> {
+        let out = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(out);
+        Self::spawn(command, core, log)
+    }
+
+    fn spawn(mut command: Command, core: Option<usize>, log: &Path) -> Result<Self> {
+        // A child inherits the cores of the thread that starts it, and all its threads with it.
+        let child = on_core(core, || command.spawn())?;
+        let child = child.with_context(|| format!("cannot start {:?}", command.get_program()))?;
+        Ok(Self { child, log: log.to_owned() })
+    }
+
+    /// The pipes of a child started with `start_piped`.
+    pub(crate) fn pipes(
+        &mut self,
+    ) -> Result<(std::process::ChildStdin, std::process::ChildStdout)> {
+        let stdin = self.child.stdin.take().context("stdin is not a pipe")?;
+        let stdout = self.child.stdout.take().context("stdout is not a pipe")?;
+        Ok((stdin, stdout))
+    }
+
+    /// The exit status, when the child has ended.
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// The id of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The last lines that the child wrote to its log.
+    pub(crate) fn log_tail(&self) -> String {
+        let text = fs::read(&self.log).unwrap_or_default();
+        let start = text.len().saturating_sub(LOG_TAIL_BYTES);
+        String::from_utf8_lossy(&text[start..]).into_owned()
+    }
+
+    /// Waits until `ready` says true, asking every `interval`; an error names the child's end or the time-out.
+    pub(crate) fn wait_until(
+        &mut self,
+        timeout: Duration,
+        interval: Duration,
+        mut ready: impl FnMut() -> bool,
+    ) -> Result<()> {
+        let begun = Instant::now();
+        while !ready() {
+            if let Some(status) = self.ended()? {
+                bail!("the process ended with {status} before it was ready:\n{}", self.log_tail());
+            }
+            if begun.elapsed() > timeout {
+                bail!("the process was not ready within {timeout:?}:\n{}", self.log_tail());
+            }
+            sleep(interval);
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        if self.ended()?.is_some() {
+            return Ok(());
+        }
+        let tree = descendants(self.id());
+        // nginx's first process ends the others only when it is asked and not killed.
+        signal(self.id(), Signal::TERM);
+        let begun = Instant::now();
+        while self.ended()?.is_none() && begun.elapsed() < STOP_TIMEOUT {
+            sleep(Duration::from_millis(10));
+        }
+        if self.ended()?.is_none() {
+            tree.iter().for_each(|id| signal(*id, Signal::KILL));
+            self.child.kill()?;
+            self.child.wait()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            crate::report::note(&format!("cannot end process {}: {error:#}", self.id()));
+        }
+    }
+}
+
+/// The cores to use, chosen once: the first and the last that this process may run on.
+pub(crate) fn cores() -> Option<Cores> {
+    static CORES: OnceLock<Option<Cores>> = OnceLock::new();
+    *CORES.get_or_init(|| {
+        let allowed = sched_getaffinity(None).ok()?;
+        let mut allowed = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
+        Some(Cores { server: allowed.next()?, client: allowed.next_back()? })
+    })
+}
+
+/// Runs `work` with the calling thread held to `core`, then lets the thread go where it could before.
+pub(crate) fn on_core<T>(core: Option<usize>, work: impl FnOnce() -> T) -> Result<T> {
+    let Some(core) = core else { return Ok(work()) };
+    let before = sched_getaffinity(None).context("cannot read the thread's cores")?;
+    let mut only = CpuSet::new();
+    only.set(core);
+    sched_setaffinity(None, &only).with_context(|| format!("cannot move to core {core}"))?;
+    let result = work();
+    sched_setaffinity(None, &before).context("cannot give the thread its cores back")?;
+    Ok(result)
+}
+
+/// User and system time that a process and its descendants, living and reaped, have used. Resolution: 10 ms.
+pub(crate) fn cpu_time(id: u32) -> Result<Duration> {
+    let mut ticks = 0;
+    for id in std::iter::once(id).chain(descendants(id)) {
+        let path = format!("/proc/{id}/stat");
+        let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        ticks += stat_ticks(&stat).with_context(|| format!("{path} is not understood"))?;
+    }
+    let per_second = rustix::param::clock_ticks_per_second();
+    Ok(Duration::from_millis(ticks * 1000 / per_second))
+}
+
+/// Anonymous resident memory of one process, in bytes.
+pub(crate) fn anonymous_bytes(id: u32) -> Result<u64> {
+    let path = format!("/proc/{id}/status");
+    let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let kibibytes = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"))
+        .and_then(|rest| rest.trim().strip_suffix(" kB"))
+        .and_then(|number| number.trim().parse::<u64>().ok())
+        .with_context(|| format!("no RssAnon in {path}"))?;
+    Ok(kibibytes * 1024)
+}
+
+/// A loopback address that was free a moment ago.
+pub(crate) fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+/// utime + stime + cutime + cstime: fields 14 to 17, counted after the name, which may hold blanks and brackets.
+fn stat_ticks(stat: &str) -> Option<u64> {
+    let after_name = stat.rsplit_once(')')?.1;
+    let fields = after_name.split_whitespace().skip(11).take(4);
+    let ticks: Vec<u64> = fields.map_while(|field| field.parse().ok()).collect();
+    (ticks.len() == 4).then(|| ticks.iter().sum())
+}
+
+fn descendants(id: u32) -> Vec<u32> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{id}/task")) else { return Vec::new() };
+    let children = tasks
+        .flatten()
+        .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
+        .flat_map(|text| text.split_whitespace().flat_map(str::parse).collect::<Vec<u32>>());
+    children.flat_map(|child| std::iter::once(child).chain(descendants(child))).collect()
+}
+
+fn signal(id: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw)
+        && let Err(error) = kill_process(pid, signal)
+        && error != rustix::io::Errno::SRCH
+    {
+        crate::report::note(&format!("cannot signal process {id}: {error}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_read_after_a_name_with_brackets() {
+        let stat = "7 (a ) b) S 1 7 7 0 -1 4194304 100 0 0 0 10 20 3 4 20 0 1 0 5 0 0";
+        assert_eq!(stat_ticks(stat), Some(37));
+        assert_eq!(stat_ticks("7 (a) S 1 7"), None);
+    }
+
+    #[test]
+    fn a_dropped_process_and_its_children_are_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 60 & wait"]);
+        let mut process = Process::start(command, None, &directory.path().join("log")).unwrap();
+        let id = process.id();
+        let second = Duration::from_secs(5);
+        process
+            .wait_until(second, Duration::from_millis(5), || !descendants(id).is_empty())
+            .unwrap();
+        assert!(cpu_time(id).unwrap() < second);
+        assert!(anonymous_bytes(id).unwrap() > 0);
+        let children = descendants(id);
+        drop(process);
+        assert!(!Path::new(&format!("/proc/{id}")).exists());
+        children.iter().for_each(|child| signal(*child, Signal::KILL));
+    }
+
+    #[test]
+    fn a_child_that_ends_early_is_reported_with_its_last_words() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo no such key; exit 64"]);
+        let mut process = Process::start(command, None, &directory.path().join("log")).unwrap();
+        let error = process
+            .wait_until(Duration::from_secs(5), Duration::from_millis(5), || false)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("64") && error.contains("no such key"), "{error}");
+    }
+}
