@@ -11,9 +11,10 @@ use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus::TextEncoder;
 use prometheus::core::{Collector, Desc};
+use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::{Metric, MetricFamily, MetricType};
-use prometheus::{Registry, TextEncoder};
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::io;
@@ -35,19 +36,26 @@ pub(crate) struct Admin {
     /// The probes.
     pub health: Arc<Health>,
     /// Everything that is counted.
-    pub registry: Registry,
+    pub sources: Sources,
 }
 
-/// Gathers everything that is counted.
-///
-/// # Errors
-/// Two collectors with one name, which is a fault of the program.
-pub(crate) fn registry(metrics: Metrics, store: Store, pool: Pool) -> prometheus::Result<Registry> {
-    let registry = Registry::new();
-    registry.register(Box::new(metrics))?;
-    registry.register(Box::new(Parts { store, pool }))?;
-    registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-    Ok(registry)
+/// Everything that is counted, each part asked when scraped.
+pub(crate) struct Sources(Vec<Box<dyn Collector>>);
+
+impl Sources {
+    /// The workers, the store, the pool, and the process itself.
+    pub(crate) fn new(metrics: Metrics, store: Store, pool: Pool) -> Self {
+        let process = ProcessCollector::for_self();
+        Self(vec![Box::new(metrics), Box::new(Parts { store, pool }), Box::new(process)])
+    }
+
+    /// The page of `/metrics`. A family without a value yet is left out.
+    fn page(&self) -> prometheus::Result<String> {
+        let mut families: Vec<_> = self.0.iter().flat_map(|source| source.collect()).collect();
+        families.retain(|family| !family.get_metric().is_empty());
+        families.sort_by(|a, b| a.name().cmp(b.name()));
+        TextEncoder::new().encode_to_string(&families)
+    }
 }
 
 /// Starts the thread of the admin listener.
@@ -111,7 +119,7 @@ fn respond<B>(admin: &Admin, request: &Request<B>) -> Response<Full<Bytes>> {
 }
 
 fn metrics(admin: &Admin) -> Response<Full<Bytes>> {
-    match TextEncoder::new().encode_to_string(&admin.registry.gather()) {
+    match admin.sources.page() {
         Ok(page) => text(StatusCode::OK, page),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }

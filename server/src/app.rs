@@ -148,11 +148,9 @@ impl App {
             names,
         );
         if let Some(listener) = admin_listeners.into_iter().next() {
-            let registry = admin::registry(metrics.clone(), store.clone(), pool.clone());
-            let registry = registry.map_err(StartError::system)?;
+            let sources = admin::Sources::new(metrics.clone(), store.clone(), pool.clone());
             let health = Arc::clone(&health);
-            admin::start(admin::Admin { health, registry }, listener)
-                .map_err(StartError::system)?;
+            admin::start(admin::Admin { health, sources }, listener).map_err(StartError::system)?;
         }
         let (phase, _) = watch::channel(Phase::Running);
         let (routes, _) = watch::channel(routes);

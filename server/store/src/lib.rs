@@ -1,0 +1,62 @@
+//! The store: records in LMDB, one environment for each database.
+//!
+//! It owns record and key encoding, validation against a table's schema, secondary indexes, the
+//! change log, the single writer with group commit, and query planning. It is synchronous, knows
+//! nothing of HTTP, and refuses to hold a read transaction for its caller: a [`QueryRun`] goes in
+//! slices, each with a transaction of its own.
+//!
+//! ```text
+//! Store -> Database -> Table        reading: Database::read, Table::get, Table::query
+//!                 \-> writer        writing: Prepared -> Op -> Database::submit -> Outcome
+//! ```
+
+mod batch;
+mod body;
+mod bounds;
+mod catalog;
+mod database;
+mod date;
+mod define;
+mod encode;
+mod env;
+mod error;
+mod filter;
+mod hlc;
+mod index;
+mod json;
+mod key;
+mod layout;
+mod ledger;
+mod log;
+mod merge;
+mod migrate;
+mod options;
+mod plan;
+mod query;
+mod record;
+mod scalar;
+mod scan;
+mod schema;
+mod sort;
+mod space;
+mod stats;
+mod store;
+mod table;
+mod validate;
+mod writer;
+
+pub use body::Prepared;
+pub use database::{Database, ReadTxn};
+pub use error::{Error, Invalid, InvalidValue};
+pub use filter::{Comparator, Filter, Value};
+pub use key::{KEY_BYTES_MAX, Key, KeyValue};
+pub use log::{Change, Operation};
+pub use options::{Durability, Options};
+pub use plan::Plan;
+pub use query::{Budget, Query, QueryRun, Sort, Step};
+pub use record::{Meta, Record};
+pub use schema::{Attribute, Element, Kind, Role, TableSchema};
+pub use stats::DatabaseStats;
+pub use store::Store;
+pub use table::Table;
+pub use writer::{Op, Outcome, Precondition};

@@ -1,0 +1,66 @@
+//! Kubernetes events: one for each change of the reason of `Ready`, and one for each child that was put back.
+
+use crate::controller::Scope;
+use crate::crd::{HarperServer, HarperServerStatus};
+use crate::reasons::{Class, Reason, TABLE};
+use crate::reconcile::Outcome;
+use kube::Resource as _;
+use kube::runtime::events::{Event, EventType};
+
+/// Longest note of an event, in bytes; the API server refuses more than 1024.
+const NOTE_BYTES_MAX: usize = 1000;
+
+/// Publishes what has changed. An event that cannot be published is logged and lost: the conditions say the same.
+pub async fn publish(
+    scope: &Scope,
+    server: &HarperServer,
+    previous: Option<&HarperServerStatus>,
+    status: &HarperServerStatus,
+    outcome: &Outcome,
+) {
+    let mut events = Vec::new();
+    if let Some((reason, message)) = turned(previous, status) {
+        events.push(event(reason, message));
+    }
+    if let Outcome::Applied(applied) = outcome {
+        let healed = applied.healed().iter();
+        let note = |(kind, name): &(&str, String)| format!("put back {kind} {name}");
+        events.extend(healed.map(|child| event(Reason::DriftHealed, note(child))));
+    }
+    for event in events {
+        if let Err(error) = scope.shared.recorder.publish(&event, &server.object_ref(&())).await {
+            tracing::warn!(reason = event.reason, %error, "the event was not published");
+        }
+    }
+}
+
+/// The reason and message of `Ready` if the reason is another one than before.
+fn turned(
+    previous: Option<&HarperServerStatus>,
+    status: &HarperServerStatus,
+) -> Option<(Reason, String)> {
+    let ready = |status: &HarperServerStatus| {
+        status.conditions.iter().find(|condition| condition.type_ == "Ready").cloned()
+    };
+    let present = ready(status)?;
+    if previous.and_then(ready).is_some_and(|before| before.reason == present.reason) {
+        return None;
+    }
+    let row = TABLE.iter().find(|row| row.name == present.reason)?;
+    Some((row.reason, present.message))
+}
+
+fn event(reason: Reason, mut note: String) -> Event {
+    note.truncate(note.floor_char_boundary(NOTE_BYTES_MAX));
+    let type_ = match reason.class() {
+        Class::Settled | Class::Progressing => EventType::Normal,
+        Class::Waiting | Class::Transient | Class::Permanent => EventType::Warning,
+    };
+    Event {
+        type_,
+        reason: reason.name().to_owned(),
+        note: Some(note),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    }
+}

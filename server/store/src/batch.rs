@@ -1,0 +1,277 @@
+//! One operation applied inside the write transaction: from an operation and a precondition to a
+//! record, its index entries and its place in the change log.
+//!
+//! Everything that can be refused is refused before the first write.
+
+use std::borrow::Cow;
+use std::ops::Bound;
+
+use heed::RwTxn;
+
+use crate::body::Prepared;
+use crate::encode::{self, TAG_NUMBER};
+use crate::env::Handle;
+use crate::error::Error;
+use crate::hlc;
+use crate::json::{self, Members};
+use crate::key::{INT_MAX, INTEGER_MAX, Key, KeyValue};
+use crate::layout::{self, Layout};
+use crate::ledger::Ledger;
+use crate::log::{self, Operation};
+use crate::merge::merge;
+use crate::record::{self, Meta, Record};
+use crate::schema::Kind;
+use crate::table::{Table, TableState};
+use crate::writer::{Op, Outcome, Precondition};
+
+/// Applies operations; keeps its buffers from one to the next.
+pub(crate) struct Applier {
+    log: Handle,
+    /// The stored value as it was.
+    old: Vec<u8>,
+    /// The value to store.
+    new: Vec<u8>,
+}
+
+/// How a body becomes a record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Replace,
+    Merge,
+}
+
+impl Applier {
+    pub(crate) fn new(log: Handle) -> Applier {
+        Applier { log, old: Vec::new(), new: Vec::new() }
+    }
+
+    pub(crate) fn apply(
+        &mut self,
+        txn: &mut RwTxn<'_>,
+        ledger: &mut Ledger,
+        op: &Op,
+    ) -> Result<Outcome, Error> {
+        match op {
+            Op::Put { table, key, body, when } => {
+                let old = self.load(txn, table, key)?;
+                when.check(old.map(|meta| meta.version))?;
+                self.write(txn, ledger, table, key, body, old, Mode::Replace)
+            }
+            Op::Insert { table, key, body } => {
+                let key = match key.clone().or_else(|| body.key()) {
+                    Some(key) => key,
+                    None => new_key(txn, ledger, table)?,
+                };
+                let old = self.load(txn, table, &key)?;
+                if old.is_some() {
+                    return Err(Error::Exists);
+                }
+                self.write(txn, ledger, table, &key, body, None, Mode::Replace)
+            }
+            Op::Patch { table, key, body, when } => {
+                let old = self.load(txn, table, key)?;
+                when.check(old.map(|meta| meta.version))?;
+                self.write(txn, ledger, table, key, body, old, Mode::Merge)
+            }
+            Op::Delete { table, key, when } => self.delete(txn, ledger, table, key, when),
+        }
+    }
+
+    /// Copies the stored value, since writing may move it.
+    fn load(&mut self, txn: &RwTxn<'_>, table: &Table, key: &Key) -> Result<Option<Meta>, Error> {
+        self.old.clear();
+        let Some(value) = table.records().get(txn, key.as_bytes())? else { return Ok(None) };
+        self.old.extend_from_slice(value);
+        Ok(Some(record::read(value)?.meta))
+    }
+
+    fn old_body(&self) -> Result<Option<&[u8]>, Error> {
+        if self.old.is_empty() {
+            return Ok(None);
+        }
+        record::read(&self.old).map(|Record { body, .. }| Some(body))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of one operation, used once")]
+    fn write(
+        &mut self,
+        txn: &mut RwTxn<'_>,
+        ledger: &mut Ledger,
+        table: &Table,
+        key: &Key,
+        body: &Prepared,
+        old: Option<Meta>,
+        mode: Mode,
+    ) -> Result<Outcome, Error> {
+        let state = table.state();
+        let rest = match mode {
+            Mode::Replace if !body.partial => without_own(&state.layout, &body.rest),
+            Mode::Replace => Cow::Owned(merge(&state.schema, &state.layout, None, body)?),
+            Mode::Merge => Cow::Owned(merge(&state.schema, &state.layout, self.old_body()?, body)?),
+        };
+        let version = ledger.version();
+        let updated_ms = hlc::ms(version);
+        let created_ms = body.created_ms.or(old.map(|meta| meta.created_ms));
+        let meta = Meta {
+            version,
+            created_ms: created_ms.unwrap_or(updated_ms),
+            updated_ms,
+            sequence: ledger.sequence(txn, table.id())?,
+            ..Meta::default()
+        };
+        let mut new = std::mem::take(&mut self.new);
+        new.clear();
+        meta.push(&mut new);
+        state.layout.push_body(&mut new, key, &rest, &meta);
+        let stored = self.store(txn, ledger, table, &state, key, &new, &meta);
+        self.new = new;
+        stored?;
+        Ok(outcome(key, meta, old))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of one operation, used once")]
+    fn store(
+        &self,
+        txn: &mut RwTxn<'_>,
+        ledger: &mut Ledger,
+        table: &Table,
+        state: &TableState,
+        key: &Key,
+        value: &[u8],
+        meta: &Meta,
+    ) -> Result<(), Error> {
+        let body = record::read(value)?.body;
+        self.update_indexes(txn, state, key, Some(body))?;
+        table.records().put(txn, key.as_bytes(), value)?;
+        ledger.log_bytes += log::append(txn, self.log, table.id(), meta, Operation::Put, key)?;
+        Ok(())
+    }
+
+    fn delete(
+        &mut self,
+        txn: &mut RwTxn<'_>,
+        ledger: &mut Ledger,
+        table: &Table,
+        key: &Key,
+        when: &Precondition,
+    ) -> Result<Outcome, Error> {
+        let old = self.load(txn, table, key)?;
+        when.check(old.map(|meta| meta.version))?;
+        let Some(previous) = old else {
+            return Ok(outcome(key, Meta::default(), None));
+        };
+        let version = ledger.version();
+        let meta = Meta {
+            version,
+            created_ms: previous.created_ms,
+            updated_ms: hlc::ms(version),
+            sequence: ledger.sequence(txn, table.id())?,
+            ..Meta::default()
+        };
+        self.update_indexes(txn, &table.state(), key, None)?;
+        table.records().delete(txn, key.as_bytes())?;
+        ledger.log_bytes += log::append(txn, self.log, table.id(), &meta, Operation::Delete, key)?;
+        Ok(outcome(key, meta, old))
+    }
+
+    /// Brings the indexes from the old body to the new one.
+    fn update_indexes(
+        &self,
+        txn: &mut RwTxn<'_>,
+        state: &TableState,
+        key: &Key,
+        body: Option<&[u8]>,
+    ) -> Result<(), Error> {
+        if state.indexes.is_empty() {
+            return Ok(());
+        }
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        json::extract(self.old_body()?.unwrap_or(b"{}"), &state.index_names, &mut before);
+        json::extract(body.unwrap_or(b"{}"), &state.index_names, &mut after);
+        for ((index, old), new) in state.indexes.iter().zip(before).zip(after) {
+            index.update(txn, key, old, new)?;
+        }
+        Ok(())
+    }
+}
+
+fn outcome(key: &Key, meta: Meta, old: Option<Meta>) -> Outcome {
+    Outcome {
+        key: key.clone(),
+        meta,
+        existed: old.is_some(),
+        previous_version: old.map(|meta| meta.version),
+    }
+}
+
+/// The members without any that the store writes itself: there are some only if the table was
+/// given another definition after the body was prepared.
+fn without_own<'a>(layout: &Layout, rest: &'a [u8]) -> Cow<'a, [u8]> {
+    if !Members::inside(rest).any(|(name, _)| layout.writes(name)) {
+        return Cow::Borrowed(rest);
+    }
+    let mut out = Vec::with_capacity(rest.len());
+    for (name, value) in Members::inside(rest).filter(|(name, _)| !layout.writes(name)) {
+        if !out.is_empty() {
+            out.push(b',');
+        }
+        layout::push_member(&mut out, name, value);
+    }
+    Cow::Owned(out)
+}
+
+/// A key for a record that came without one.
+fn new_key(txn: &RwTxn<'_>, ledger: &mut Ledger, table: &Table) -> Result<Key, Error> {
+    let schema = table.schema();
+    if let Some(key) = Key::generate(&schema) {
+        return Ok(key);
+    }
+    let greatest = greatest_integer(txn, table.records())?;
+    let next = ledger.integer_key(txn, table.id(), greatest)?;
+    let max = if schema.key_attribute().kind == Kind::Int { INT_MAX } else { INTEGER_MAX };
+    if next > max.unsigned_abs() {
+        return Err(Error::KeysExhausted { table: table.name().to_owned() });
+    }
+    Ok(Key::number(next as f64))
+}
+
+/// The greatest number among the keys, rounded up; 0 if there is none above it.
+fn greatest_integer(txn: &RwTxn<'_>, records: Handle) -> Result<u64, Error> {
+    let mut end = Vec::new();
+    encode::push_number(&mut end, f64::INFINITY);
+    let range = (Bound::Included([TAG_NUMBER].as_slice()), Bound::Included(end.as_slice()));
+    let Some(item) = records.rev_range(txn, &range)?.next() else { return Ok(0) };
+    match Key::from_stored(item?.0).decode() {
+        KeyValue::Integer(number) => Ok(u64::try_from(number).unwrap_or(0)),
+        KeyValue::Float(number) => Ok(number.max(0.0).ceil() as u64),
+        KeyValue::String(_) => Ok(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_that_became_the_stores_own_are_left_out() {
+        let attribute = |name: &str, role| crate::schema::Attribute {
+            name: name.into(),
+            kind: Kind::Any,
+            required: false,
+            indexed: false,
+            role,
+        };
+        let layout = Layout::new(&crate::schema::TableSchema {
+            database: "data".into(),
+            name: "T".into(),
+            attributes: vec![
+                attribute("id", crate::schema::Role::Plain),
+                attribute("at", crate::schema::Role::UpdatedTime),
+            ],
+            primary_key: 0,
+            sealed: false,
+        });
+        assert_eq!(&*without_own(&layout, br#""a":1,"at":2,"b":3"#), br#""a":1,"b":3"#);
+        assert!(matches!(without_own(&layout, br#""a":1"#), Cow::Borrowed(_)));
+    }
+}

@@ -1,0 +1,351 @@
+//! A body from a client, checked and compacted away from the writer.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use serde_json::value::RawValue;
+
+use crate::date;
+use crate::error::{Error, Invalid};
+use crate::json::{self, Object};
+use crate::key::Key;
+use crate::layout;
+use crate::schema::{Attribute, Kind, Role, TableSchema};
+use crate::validate;
+
+/// From this many members on, names are looked up by hash.
+const SCANNED_MEMBERS_MAX: usize = 32;
+
+/// A body that fits its table and waits to be written.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// Members without the key and the timestamps, compact, with commas between them.
+    pub(crate) rest: Vec<u8>,
+    /// Escaped names of members whose number is to be added to the stored one.
+    pub(crate) adds: Vec<Box<[u8]>>,
+    /// Whether members that are not given keep their stored value.
+    pub(crate) partial: bool,
+    /// Creation time given by the client.
+    pub(crate) created_ms: Option<u64>,
+    key: Option<Key>,
+}
+
+impl Prepared {
+    /// Checks and compacts a whole record.
+    ///
+    /// # Errors
+    /// [`Invalid`], with a sentence for each value that does not fit the schema.
+    pub fn put(schema: &TableSchema, body: &[u8]) -> Result<Prepared, Invalid> {
+        Preparation::run(schema, body, false)
+    }
+
+    /// Checks and compacts the members to change. `{"attribute":{"__op__":"add","value":1}}` adds
+    /// to the stored number.
+    ///
+    /// # Errors
+    /// As [`Prepared::put`].
+    pub fn patch(schema: &TableSchema, body: &[u8]) -> Result<Prepared, Invalid> {
+        Preparation::run(schema, body, true)
+    }
+
+    /// The key that the body itself names, if any.
+    pub fn key(&self) -> Option<Key> {
+        self.key.clone()
+    }
+}
+
+struct Preparation<'s> {
+    schema: &'s TableSchema,
+    prepared: Prepared,
+    violations: Vec<String>,
+    /// Which attributes of the schema have a member.
+    given: Vec<bool>,
+}
+
+impl<'s> Preparation<'s> {
+    fn run(schema: &'s TableSchema, body: &[u8], partial: bool) -> Result<Prepared, Invalid> {
+        let Object(members) = json::object(body)?;
+        let prepared = Prepared {
+            rest: Vec::with_capacity(body.len()),
+            adds: Vec::new(),
+            partial,
+            created_ms: None,
+            key: None,
+        };
+        let given = vec![false; schema.attributes.len()];
+        let mut preparation = Preparation { schema, prepared, violations: Vec::new(), given };
+        for (name, raw) in last_values(members) {
+            preparation.member(&name, raw.get())?;
+        }
+        if !partial {
+            preparation.require_all();
+        }
+        if preparation.violations.is_empty() {
+            Ok(preparation.prepared)
+        } else {
+            Err(Invalid::Violations(preparation.violations))
+        }
+    }
+
+    fn member(&mut self, name: &str, raw: &str) -> Result<(), Invalid> {
+        let Some(at) = self.schema.attributes.iter().position(|a| a.name == name) else {
+            if self.schema.sealed {
+                self.violations.push(validate::not_allowed(name));
+                return Ok(());
+            }
+            return self.plain(name, None, raw);
+        };
+        self.given[at] = true;
+        let schema = self.schema;
+        let attribute = &schema.attributes[at];
+        match attribute.role {
+            Role::UpdatedTime => Ok(()),
+            Role::CreatedTime => {
+                self.created(name, raw);
+                Ok(())
+            }
+            Role::Plain if at == schema.primary_key => self.key(name, raw),
+            Role::Plain => self.plain(name, Some(attribute), raw),
+        }
+    }
+
+    fn key(&mut self, name: &str, raw: &str) -> Result<(), Invalid> {
+        if raw == "null" {
+            return Ok(());
+        }
+        match Key::from_json(self.schema, raw) {
+            Ok(key) => self.prepared.key = Some(key),
+            Err(Error::Invalid(invalid)) => return Err(invalid),
+            Err(_) => {
+                let kind = self.schema.key_attribute().kind.name();
+                let expected = format!("a primary key of type {kind}");
+                self.violations.push(validate::mismatch(name, raw, &expected));
+            }
+        }
+        Ok(())
+    }
+
+    fn created(&mut self, name: &str, raw: &str) {
+        if raw == "null" {
+            return;
+        }
+        let ms = validate::date_ms(raw).filter(|ms| (0.0..=date::MS_MAX as f64).contains(ms));
+        match ms {
+            Some(ms) => self.prepared.created_ms = Some(ms as u64),
+            None => {
+                let expected = "a date in RFC 3339 or milliseconds since 1970";
+                self.violations.push(validate::mismatch(name, raw, expected));
+            }
+        }
+    }
+
+    fn plain(
+        &mut self,
+        name: &str,
+        attribute: Option<&Attribute>,
+        raw: &str,
+    ) -> Result<(), Invalid> {
+        if self.prepared.partial
+            && let Some(operation) = Increment::parse(raw)
+        {
+            return self.increment(name, attribute, raw, &operation);
+        }
+        if let Some(attribute) = attribute {
+            let Attribute { kind, required, .. } = attribute;
+            validate::check(kind, *required, name, raw, &mut self.violations);
+        }
+        self.push(name, raw)
+    }
+
+    fn increment(
+        &mut self,
+        name: &str,
+        attribute: Option<&Attribute>,
+        raw: &str,
+        operation: &Increment<'_>,
+    ) -> Result<(), Invalid> {
+        let kind = attribute.map_or(&Kind::Any, |attribute| &attribute.kind);
+        let &Increment::Add(value) = operation else {
+            let expected = "an increment such as {\"__op__\":\"add\",\"value\":1}";
+            self.violations.push(validate::mismatch(name, raw, expected));
+            return Ok(());
+        };
+        let counts =
+            matches!(kind, Kind::Int | Kind::Long | Kind::Float | Kind::BigInt | Kind::Any)
+                && json::number(value.as_bytes()).is_some_and(f64::is_finite);
+        if counts {
+            validate::check(kind, true, name, value, &mut self.violations);
+        } else {
+            let expected = "a number that can be added to one";
+            self.violations.push(validate::mismatch(name, raw, expected));
+        }
+        self.prepared.adds.push(json::escaped(name));
+        self.push(name, value)
+    }
+
+    fn push(&mut self, name: &str, raw: &str) -> Result<(), Invalid> {
+        let rest = &mut self.prepared.rest;
+        if !rest.is_empty() {
+            rest.push(b',');
+        }
+        layout::push_member(rest, &json::escaped(name), b"");
+        json::push_compact(rest, raw, 1)
+    }
+
+    fn require_all(&mut self) {
+        for (at, attribute) in self.schema.attributes.iter().enumerate() {
+            let from_client = at != self.schema.primary_key && attribute.role == Role::Plain;
+            if from_client && attribute.required && !self.given[at] {
+                self.violations.push(validate::missing(&attribute.name));
+            }
+        }
+    }
+}
+
+/// A change relative to the stored value.
+enum Increment<'a> {
+    Add(&'a str),
+    Unknown,
+}
+
+impl<'a> Increment<'a> {
+    /// `None` if the value is an ordinary one.
+    fn parse(raw: &'a str) -> Option<Increment<'a>> {
+        if !raw.starts_with('{') || !raw.contains("__op__") {
+            return None;
+        }
+        let Object(members) = json::object(raw.as_bytes()).ok()?;
+        let member = |wanted: &str| {
+            members.iter().rev().find(|(name, _)| name == wanted).map(|(_, raw)| raw.get())
+        };
+        let operation = member("__op__")?;
+        match member("value") {
+            Some(value) if operation == "\"add\"" => Some(Increment::Add(value)),
+            _ => Some(Increment::Unknown),
+        }
+    }
+}
+
+/// Keeps the last value of each name, at the place of the first, as JavaScript does.
+fn last_values<'a>(
+    members: Vec<(Cow<'a, str>, &'a RawValue)>,
+) -> Vec<(Cow<'a, str>, &'a RawValue)> {
+    if members.len() <= SCANNED_MEMBERS_MAX {
+        let mut kept: Vec<(Cow<'a, str>, &'a RawValue)> = Vec::with_capacity(members.len());
+        for (name, raw) in members {
+            match kept.iter_mut().find(|(other, _)| *other == name) {
+                Some(earlier) => earlier.1 = raw,
+                None => kept.push((name, raw)),
+            }
+        }
+        return kept;
+    }
+    let mut places: HashMap<Cow<'a, str>, usize> = HashMap::with_capacity(members.len());
+    let mut kept: Vec<(Cow<'a, str>, &'a RawValue)> = Vec::with_capacity(members.len());
+    for (name, raw) in members {
+        match places.get(&name) {
+            Some(&at) => kept[at].1 = raw,
+            None => {
+                places.insert(name.clone(), kept.len());
+                kept.push((name, raw));
+            }
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema(sealed: bool) -> TableSchema {
+        let attribute = |name: &str, kind, required, role| Attribute {
+            name: name.into(),
+            kind,
+            required,
+            indexed: false,
+            role,
+        };
+        TableSchema {
+            database: "data".into(),
+            name: "Dog".into(),
+            attributes: vec![
+                attribute("id", Kind::Id, true, Role::Plain),
+                attribute("name", Kind::String, true, Role::Plain),
+                attribute("age", Kind::Int, false, Role::Plain),
+                attribute("made", Kind::Date, true, Role::CreatedTime),
+                attribute("changed", Kind::Long, true, Role::UpdatedTime),
+            ],
+            primary_key: 0,
+            sealed,
+        }
+    }
+
+    fn rest(prepared: &Prepared) -> &str {
+        std::str::from_utf8(&prepared.rest).unwrap()
+    }
+
+    fn violations(result: Result<Prepared, Invalid>) -> Vec<String> {
+        match result {
+            Err(Invalid::Violations(sentences)) => sentences,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_body_is_compacted_and_what_the_store_writes_is_taken_out() {
+        let body = br#" { "name" : "Rex \n", "id": 7, "made":"2016-01-01", "changed": 1,
+            "x": [ 1.50 , {"a" : null} ], "name": "Max" } "#;
+        let prepared = Prepared::put(&schema(false), body).unwrap();
+        assert_eq!(rest(&prepared), r#""name":"Max","x":[1.50,{"a":null}]"#);
+        assert_eq!(prepared.key().unwrap().to_json(), "\"7\"");
+        assert_eq!(prepared.created_ms, Some(1_451_606_400_000));
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let result = Prepared::put(&schema(true), br#"{"id":true,"age":"5","extra":1,"made":"x"}"#);
+        assert_eq!(
+            violations(result),
+            [
+                "Value true in property id must be a primary key of type ID",
+                "Value \"5\" in property age must be a whole number between -2147483648 and 2147483648",
+                "Property extra is not allowed",
+                "Value \"x\" in property made must be a date in RFC 3339 or milliseconds since 1970",
+                "Property name is required",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_patch_need_not_have_all_but_no_null_where_one_is_required() {
+        assert!(Prepared::patch(&schema(true), b"{}").is_ok());
+        let result = Prepared::patch(&schema(true), br#"{"name":null}"#);
+        assert_eq!(violations(result), ["Property name is required"]);
+    }
+
+    #[test]
+    fn increments_are_for_numbers_only() {
+        let add = |name: &str, value: &str| {
+            let body = format!("{{\"{name}\":{{\"__op__\":\"add\",\"value\":{value}}}}}");
+            Prepared::patch(&schema(false), body.as_bytes())
+        };
+        let prepared = add("age", "2").unwrap();
+        assert_eq!(rest(&prepared), r#""age":2"#);
+        assert_eq!(prepared.adds.len(), 1);
+        assert!(add("free", "2.5").is_ok());
+        for (name, value) in [("age", "2.5"), ("age", "\"2\""), ("name", "1"), ("age", "null")] {
+            assert_eq!(violations(add(name, value)).len(), 1, "{name} {value}");
+        }
+        let body = br#"{"age":{"__op__":"multiply","value":2}}"#;
+        assert_eq!(violations(Prepared::patch(&schema(false), body)).len(), 1);
+    }
+
+    #[test]
+    fn many_members_keep_the_last_value_too() {
+        let members: Vec<String> = (0..100).map(|at| format!("\"m{}\":{at}", at % 50)).collect();
+        let body = format!("{{\"name\":\"a\",{}}}", members.join(","));
+        let prepared = Prepared::put(&schema(false), body.as_bytes()).unwrap();
+        assert!(rest(&prepared).starts_with(r#""name":"a","m0":50,"m1":51,"#));
+    }
+}

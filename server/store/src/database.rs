@@ -1,0 +1,238 @@
+//! One database: its environment, its tables and its writer.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use arc_swap::ArcSwap;
+use crossbeam_channel::{Sender, TrySendError, bounded};
+
+use crate::catalog::{self, Entry, db_name};
+use crate::define;
+use crate::env::{self, Environment, Handle, Reading};
+use crate::error::Error;
+use crate::ledger::Ledger;
+use crate::migrate;
+use crate::options::Options;
+use crate::space::Space;
+use crate::stats::{Counters, DatabaseStats};
+use crate::store::RootLock;
+use crate::table::Table;
+use crate::writer::{Done, Op, Outcome, Request, Writer};
+
+/// An open database. Dropping the last handle waits for the writes that were submitted.
+pub struct Database {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) tables: ArcSwap<BTreeMap<String, Table>>,
+    /// Held while a table is defined.
+    pub(crate) defining: Mutex<()>,
+    requests: Option<Sender<Request>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// What tables, queries and the writer need of their database.
+pub(crate) struct Shared {
+    pub(crate) name: String,
+    pub(crate) environment: Environment,
+    pub(crate) meta: Handle,
+    pub(crate) log: Handle,
+    pub(crate) options: Arc<Options>,
+    pub(crate) counters: Counters,
+    space: Arc<Space>,
+    _lock: Arc<RootLock>,
+}
+
+/// A read transaction: the database as it was when this was opened, for as long as it is held.
+/// Held long, it keeps the writer from using freed pages again and the file grows.
+pub struct ReadTxn<'d> {
+    inner: Reading,
+    shared: &'d Shared,
+    _database: PhantomData<&'d Database>,
+}
+
+impl Database {
+    pub(crate) fn open(
+        name: &str,
+        directory: &Path,
+        options: Arc<Options>,
+        space: Arc<Space>,
+        lock: Arc<RootLock>,
+    ) -> Result<Database, Error> {
+        let environment = env::open(directory, &options)?;
+        let own = [db_name::META.to_owned(), db_name::LOG.to_owned()];
+        let (handles, (meta, log, entries, ledger)) =
+            env::create(environment, &own, |txn, handles| {
+                let [meta, log] = handles else { return Err(Error::TablesFull) };
+                migrate::run(txn, *meta)?;
+                let entries = catalog::entries(txn, *meta)?;
+                Ok((*meta, *log, entries, Ledger::load(txn, *meta)?))
+            })?;
+        drop(handles);
+        let shared = Arc::new(Shared {
+            name: name.to_owned(),
+            environment,
+            meta,
+            log,
+            options,
+            counters: Counters::default(),
+            space,
+            _lock: lock,
+        });
+        shared.counters.log_bytes.set(ledger.log_bytes);
+        let tables = open_tables(&shared, entries)?;
+        let (requests, receiver) = bounded(shared.options.queue_max);
+        let writer = Writer::new(shared.clone(), receiver, ledger);
+        let writer = thread::Builder::new()
+            .name(format!("writer {name}"))
+            .spawn(move || writer.run())
+            .map_err(|source| Error::file("starting the writer of", directory, source))?;
+        Ok(Database {
+            shared,
+            tables: ArcSwap::from_pointee(tables),
+            defining: Mutex::new(()),
+            requests: Some(requests),
+            writer: Some(writer),
+        })
+    }
+
+    /// Name of the database.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// The table of this name, if it was ever defined.
+    pub fn table(&self, name: &str) -> Option<Table> {
+        self.tables.load().get(name).cloned()
+    }
+
+    /// All tables, by name.
+    pub fn tables(&self) -> Vec<Table> {
+        self.tables.load().values().cloned().collect()
+    }
+
+    /// Opens a read transaction.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] when [`Options::readers_max`] are open.
+    pub fn read(&self) -> Result<ReadTxn<'_>, Error> {
+        self.shared.read()
+    }
+
+    /// Hands one atomic transaction to the writer. `done` runs on the writer's thread once the
+    /// commit is durable or the transaction has failed, so it must be quick; it does not run when
+    /// this returns an error. One failing operation fails them all.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when the queue is full, [`Error::NoSpace`] below the watermark unless all
+    /// operations delete, [`Error::WrongDatabase`], [`Error::Stopped`].
+    pub fn submit(&self, ops: Vec<Op>, done: Done) -> Result<(), Error> {
+        let counters = &self.shared.counters;
+        for op in &ops {
+            if !Arc::ptr_eq(op.table().shared(), &self.shared) {
+                return Err(Error::WrongDatabase { table: op.table().name().to_owned() });
+            }
+        }
+        if ops.iter().any(|op| !matches!(op, Op::Delete { .. })) {
+            self.shared.space.check().inspect_err(|_| counters.rejected_no_space.add(1))?;
+        }
+        let requests = self.requests.as_ref().ok_or(Error::Stopped)?;
+        requests.try_send(Request { ops, done }).map_err(|refused| match refused {
+            TrySendError::Full(_) => {
+                counters.rejected_full.add(1);
+                Error::Busy
+            }
+            TrySendError::Disconnected(_) => Error::Stopped,
+        })
+    }
+
+    /// [`Database::submit`], waiting for the outcome.
+    ///
+    /// # Errors
+    /// Those of [`Database::submit`], and why the transaction failed.
+    pub fn commit(&self, ops: Vec<Op>) -> Result<Vec<Outcome>, Error> {
+        let (answer, outcome) = bounded(1);
+        let done = move |result| {
+            // The receiver waits below until there is an answer.
+            let _ = answer.send(result);
+        };
+        self.submit(ops, Box::new(done))?;
+        outcome.recv().map_err(|_| Error::Stopped)?
+    }
+
+    pub(crate) fn stats(&self) -> DatabaseStats {
+        let Shared { name, environment, counters, options, .. } = &*self.shared;
+        let info = environment.info();
+        let page_bytes = u64::from(environment.unnamed_database_stat().page_size);
+        DatabaseStats {
+            name: name.clone(),
+            tables: self.tables.load().len(),
+            map_bytes_used: (info.last_page_number as u64 + 1) * page_bytes,
+            map_bytes_max: options.map_bytes as u64,
+            disk_bytes: environment.real_disk_size().unwrap_or(0),
+            commits: counters.commits.get(),
+            commit_seconds: counters.commit_nanos.get() as f64 / 1e9,
+            requests: counters.requests.get(),
+            operations: counters.operations.get(),
+            conflicts: counters.conflicts.get(),
+            queue_length: self.requests.as_ref().map_or(0, Sender::len),
+            rejected_full: counters.rejected_full.get(),
+            rejected_no_space: counters.rejected_no_space.get(),
+            log_bytes: counters.log_bytes.get(),
+            readers_peak: info.number_of_readers,
+        }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        drop(self.requests.take());
+        if let Some(writer) = self.writer.take()
+            && writer.thread().id() != thread::current().id()
+            && writer.join().is_err()
+        {
+            tracing::error!(database = self.shared.name, "the writer panicked");
+        }
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Database({})", self.shared.name)
+    }
+}
+
+impl Shared {
+    pub(crate) fn read(&self) -> Result<ReadTxn<'_>, Error> {
+        let inner = self.environment.read_txn()?;
+        Ok(ReadTxn { inner, shared: self, _database: PhantomData })
+    }
+}
+
+impl ReadTxn<'_> {
+    pub(crate) fn inner(&self) -> &Reading {
+        &self.inner
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        self.shared
+    }
+}
+
+/// Opens the named databases of every table in the catalog.
+fn open_tables(
+    shared: &Arc<Shared>,
+    entries: Vec<Entry>,
+) -> Result<BTreeMap<String, Table>, Error> {
+    let names: Vec<String> = entries.iter().flat_map(define::names).collect();
+    let (handles, ()) = env::create(shared.environment, &names, |_, _| Ok(()))?;
+    let mut handles = handles.into_iter();
+    let mut tables = BTreeMap::new();
+    for entry in entries {
+        let table = define::assemble(shared, entry, &mut handles)?;
+        tables.insert(table.name().to_owned(), table);
+    }
+    Ok(tables)
+}

@@ -1,0 +1,233 @@
+//! Creating tables and changing their definition.
+//!
+//! A new index is maintained by the writer from the moment the new definition is published, and
+//! filled with the records that exist in slices of bounded write transactions. Queries use it once
+//! the catalog says it is complete; a restart before that leaves it to the next definition.
+
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+
+use heed::RwTxn;
+
+use crate::catalog::{self, Entry, db_name};
+use crate::database::{Database, Shared};
+use crate::env::{self, Handle};
+use crate::error::Error;
+use crate::index::Index;
+use crate::json;
+use crate::key::Key;
+use crate::record;
+use crate::schema::TableSchema;
+use crate::table::{Table, TableState};
+
+/// Records that one write transaction adds to new indexes.
+const SLICE_RECORDS: usize = 1000;
+const TABLE_NAME_BYTES_MAX: usize = 250;
+
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+
+impl Database {
+    /// Creates a table, or gives it a new definition. Indexes that are new, or whose attribute has
+    /// a new type, are complete when this returns. Records that exist are not checked again.
+    ///
+    /// # Errors
+    /// [`Error::Incompatible`] when the definition contradicts itself or changes the name or type
+    /// of the primary key; [`Error::TablesFull`]; storage errors.
+    pub fn define(&self, schema: TableSchema) -> Result<Table, Error> {
+        schema.check()?;
+        self.check_names(&schema)?;
+        let _guard = self.defining.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.table(&schema.name) {
+            None => self.create(schema),
+            Some(table) => {
+                self.redefine(&table, schema)?;
+                Ok(table)
+            }
+        }
+    }
+
+    fn check_names(&self, schema: &TableSchema) -> Result<(), Error> {
+        let TableSchema { database, name, .. } = schema;
+        if database != self.name() {
+            return Err(schema.incompatible(&format!("it names the database {database}")));
+        }
+        if name.is_empty()
+            || name.len() > TABLE_NAME_BYTES_MAX
+            || name.chars().any(|c| c.is_control())
+        {
+            return Err(schema.incompatible("its name is empty, too long or not printable"));
+        }
+        Ok(())
+    }
+
+    fn create(&self, schema: TableSchema) -> Result<Table, Error> {
+        let shared = &self.shared;
+        let ready = schema.indexed().map(|attribute| attribute.name.clone()).collect();
+        let mut txn = shared.environment.write_txn()?;
+        let id = catalog::next_table(&mut txn, shared.meta)?;
+        txn.commit()?;
+        let entry = Entry { id, schema, ready };
+        let (handles, ()) = env::create(shared.environment, &names(&entry), |txn, _| {
+            catalog::put_entry(txn, shared.meta, &entry)
+        })?;
+        let table = assemble(shared, entry, &mut handles.into_iter())?;
+        let mut tables = (**self.tables.load()).clone();
+        tables.insert(table.name().to_owned(), table.clone());
+        self.tables.store(Arc::new(tables));
+        Ok(table)
+    }
+
+    fn redefine(&self, table: &Table, schema: TableSchema) -> Result<(), Error> {
+        let old = table.state();
+        let (old_key, new_key) = (old.schema.key_attribute(), schema.key_attribute());
+        if (&old_key.name, &old_key.kind) != (&new_key.name, &new_key.kind) {
+            let (name, kind) = (&old_key.name, old_key.kind.name());
+            return Err(schema.incompatible(&format!("its primary key is {name} of type {kind}")));
+        }
+        if *old.schema == schema && old.indexes.iter().all(|index| index.ready) {
+            return Ok(());
+        }
+        let shared = &self.shared;
+        let kept = |index: &Index| {
+            index.ready
+                && schema.indexed().any(|a| a.name == index.attribute && a.kind == index.kind)
+        };
+        let ready: Vec<String> =
+            old.indexes.iter().filter(|i| kept(i)).map(|i| i.attribute.clone()).collect();
+        let entry = Entry { id: table.id(), schema: schema.clone(), ready };
+        let (handles, ()) = env::create(shared.environment, &names(&entry), |txn, _| {
+            catalog::put_entry(txn, shared.meta, &entry)
+        })?;
+        let indexes: Vec<Arc<Index>> = schema
+            .indexed()
+            .zip(handles.into_iter().skip(1))
+            .map(|(attribute, entries)| {
+                match old.indexes.iter().find(|i| i.attribute == attribute.name && kept(i)) {
+                    Some(index) => index.clone(),
+                    None => new_index(&attribute.name, &attribute.kind, entries, false),
+                }
+            })
+            .collect();
+        table.set_state(TableState::new(schema.clone(), indexes.clone()));
+        let dropped =
+            old.indexes.iter().filter(|i| schema.indexed().all(|a| a.name != i.attribute));
+        for index in dropped.chain(indexes.iter().filter(|index| !index.ready)) {
+            clear(shared, index)?;
+        }
+        self.fill(table, schema, indexes)
+    }
+
+    /// Completes the indexes that are not ready and publishes them.
+    fn fill(
+        &self,
+        table: &Table,
+        schema: TableSchema,
+        indexes: Vec<Arc<Index>>,
+    ) -> Result<(), Error> {
+        let shared = &self.shared;
+        let unready: Vec<&Index> =
+            indexes.iter().filter(|index| !index.ready).map(|index| &**index).collect();
+        if unready.is_empty() {
+            return Ok(());
+        }
+        let mut after = None;
+        loop {
+            let mut txn = shared.environment.write_txn()?;
+            after = fill_slice(&mut txn, table, &unready, after.as_ref())?;
+            txn.commit()?;
+            if after.is_none() {
+                break;
+            }
+        }
+        let ready = schema.indexed().map(|attribute| attribute.name.clone()).collect();
+        let entry = Entry { id: table.id(), schema: schema.clone(), ready };
+        let mut txn = shared.environment.write_txn()?;
+        catalog::put_entry(&mut txn, shared.meta, &entry)?;
+        txn.commit()?;
+        let complete = indexes.into_iter().map(|index| {
+            if index.ready {
+                return index;
+            }
+            let Index { attribute, kind, entries, generation, ready: _ } = &*index;
+            Arc::new(Index {
+                attribute: attribute.clone(),
+                kind: kind.clone(),
+                entries: *entries,
+                generation: *generation,
+                ready: true,
+            })
+        });
+        table.set_state(TableState::new(schema, complete.collect()));
+        Ok(())
+    }
+}
+
+/// The named databases of a table: the records, then each index.
+pub(crate) fn names(entry: &Entry) -> Vec<String> {
+    let indexes = entry.schema.indexed().map(|a| db_name::index(entry.id, &a.name));
+    std::iter::once(db_name::records(entry.id)).chain(indexes).collect()
+}
+
+/// A table from its catalog entry and the handles of [`names`], in that order.
+pub(crate) fn assemble(
+    shared: &Arc<Shared>,
+    entry: Entry,
+    handles: &mut impl Iterator<Item = Handle>,
+) -> Result<Table, Error> {
+    let Entry { id, schema, ready } = entry;
+    let records = handles.next().ok_or(Error::TablesFull)?;
+    let indexes = schema
+        .indexed()
+        .zip(handles)
+        .map(|(a, entries)| new_index(&a.name, &a.kind, entries, ready.contains(&a.name)));
+    let indexes = indexes.collect();
+    Ok(Table::new(shared.clone(), id, records, TableState::new(schema, indexes)))
+}
+
+fn new_index(
+    attribute: &str,
+    kind: &crate::schema::Kind,
+    entries: Handle,
+    ready: bool,
+) -> Arc<Index> {
+    Arc::new(Index {
+        attribute: attribute.to_owned(),
+        kind: kind.clone(),
+        entries,
+        generation: GENERATION.fetch_add(1, Ordering::Relaxed),
+        ready,
+    })
+}
+
+fn clear(shared: &Shared, index: &Index) -> Result<(), Error> {
+    let mut txn = shared.environment.write_txn()?;
+    index.entries.clear(&mut txn)?;
+    Ok(txn.commit()?)
+}
+
+/// Adds the records after a key to the indexes; returns the last key while there may be more.
+fn fill_slice(
+    txn: &mut RwTxn<'_>,
+    table: &Table,
+    indexes: &[&Index],
+    after: Option<&Key>,
+) -> Result<Option<Key>, Error> {
+    let names: Vec<Box<[u8]>> = indexes.iter().map(|i| json::escaped(&i.attribute)).collect();
+    let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_bytes()));
+    let mut slice: Vec<(Key, Vec<Option<Vec<u8>>>)> = Vec::new();
+    let mut values = Vec::new();
+    for item in table.records().range(txn, &(start, Bound::Unbounded))?.take(SLICE_RECORDS) {
+        let (key, value) = item?;
+        json::extract(record::read(value)?.body, &names, &mut values);
+        let owned = values.iter().map(|value| value.map(<[u8]>::to_vec)).collect();
+        slice.push((Key::from_stored(key), owned));
+    }
+    for (key, values) in &slice {
+        for (index, value) in indexes.iter().zip(values) {
+            index.update(txn, key, None, value.as_deref())?;
+        }
+    }
+    let full = slice.len() == SLICE_RECORDS;
+    Ok(slice.pop().filter(|_| full).map(|(key, _)| key))
+}

@@ -1,0 +1,105 @@
+//! LMDB environments: the only file with `unsafe`, and the only one that opens them.
+//!
+//! heed ties a database handle to the life of its environment. Environments here live as long as
+//! the process, so each is leaked once; opening a directory again finds the first one. Memory is
+//! bounded by the number of directories ever opened, and the map by their size.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use heed::types::Bytes;
+use heed::{CommitOrAbort, CommitToken, EnvFlags, EnvOpenOptions, OnCommit, RwTxn, WithoutTls};
+
+use crate::error::Error;
+use crate::options::{Durability, Options};
+
+/// An environment; a reader's slot belongs to its transaction, not to a thread.
+pub(crate) type Environment = &'static heed::Env<WithoutTls>;
+/// A named database of bytes.
+pub(crate) type Handle = heed::Database<'static, Bytes, Bytes>;
+/// A read transaction.
+pub(crate) type Reading = heed::RoTxn<'static, WithoutTls>;
+
+/// What an environment was opened with and cannot change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Settings {
+    map_bytes: usize,
+    readers_max: u32,
+    tables_max: u32,
+    durability: Durability,
+}
+
+static OPENED: Mutex<BTreeMap<PathBuf, (Environment, Settings)>> = Mutex::new(BTreeMap::new());
+
+/// Opens the environment in a directory, which must lie under a locked root.
+pub(crate) fn open(path: &Path, options: &Options) -> Result<Environment, Error> {
+    let path = path.canonicalize().map_err(|source| Error::file("finding", path, source))?;
+    let settings = Settings {
+        map_bytes: options.map_bytes,
+        readers_max: options.readers_max,
+        tables_max: options.tables_max,
+        durability: options.durability,
+    };
+    let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((environment, earlier)) = opened.get(&path) {
+        if *earlier != settings {
+            return Err(Error::OptionsChanged { path });
+        }
+        return Ok(environment);
+    }
+    let environment: Environment = Box::leak(Box::new(map(&path, settings)?));
+    environment.clear_stale_readers()?;
+    opened.insert(path, (environment, settings));
+    Ok(environment)
+}
+
+#[allow(unsafe_code, reason = "LMDB maps a file, and trusts that nobody else changes it")]
+fn map(path: &Path, settings: Settings) -> Result<heed::Env<WithoutTls>, Error> {
+    let mut options = EnvOpenOptions::new().read_txn_without_tls();
+    // Two named databases are the store's own: the catalog and the log.
+    let databases = settings.tables_max.saturating_add(2);
+    options.map_size(settings.map_bytes).max_readers(settings.readers_max).max_dbs(databases);
+    if settings.durability == Durability::LastCommitsMayBeLost {
+        // SAFETY: NO_META_SYNC keeps the file consistent; only flags that allow several writers or
+        // unordered pages would not.
+        unsafe { options.flags(EnvFlags::NO_META_SYNC) };
+    }
+    // SAFETY: the root is locked exclusively, so no other process opens this file for writing, and
+    // nothing in this crate writes to or truncates it but LMDB. `OPENED` and heed both see to it
+    // that this process maps it once.
+    let environment = unsafe { options.open(path) }?;
+    Ok(environment)
+}
+
+/// Creates or opens named databases and runs `then` in the same write transaction.
+pub(crate) fn create<T>(
+    environment: Environment,
+    names: &[String],
+    then: impl FnOnce(&mut RwTxn<'static>, &[Handle]) -> Result<T, Error>,
+) -> Result<(Vec<Handle>, T), Error> {
+    let transaction = environment.write_txn()?;
+    let mut result = None;
+    let committed = environment.create_databases_and_commit(transaction, |opener, txn| {
+        let mut handles = Vec::with_capacity(names.len());
+        for name in names {
+            handles.push(opener.create_database(txn, Some(name))?);
+        }
+        result = Some(then(txn, &handles)?);
+        Ok::<_, Error>(CommitOrAbort::<_, ()>::Commit(Handles(handles)))
+    })?;
+    match (committed.commit(), result) {
+        (Some(handles), Some(result)) => Ok((handles, result)),
+        _ => Err(Error::Storage(String::from("creating databases was not committed"))),
+    }
+}
+
+struct Handles(Vec<Handle>);
+
+impl OnCommit for Handles {
+    type Committed = Vec<Handle>;
+
+    fn on_commit(self, token: &CommitToken) -> Vec<Handle> {
+        self.0.into_iter().map(|handle| handle.on_commit(token)).collect()
+    }
+}

@@ -1,0 +1,104 @@
+//! A stored record: a fixed header, then the body as compact JSON.
+//!
+//! ```text
+//! 0 format u8 | 1 flags u8 | 2 reserved u16 | 4 origin u32 | 8 version u64 | 16 created u64
+//! 24 updated u64 | 32 expires u64 | 40 sequence u64 | 48 body        (little endian)
+//! ```
+
+use crate::error::Error;
+
+pub(crate) const HEADER_BYTES: usize = 48;
+const FORMAT: u8 = 1;
+
+/// A record as it lies in the memory map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record<'t> {
+    /// What is known of the record besides its attributes.
+    pub meta: Meta,
+    /// A compact JSON object, key and timestamps included.
+    pub body: &'t [u8],
+}
+
+/// What is known of a record besides its attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Meta {
+    /// Hybrid logical clock of the write: milliseconds since 1970 times 65,536, plus a counter.
+    /// Unique within the database and growing.
+    pub version: u64,
+    /// When the record was created, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// When the record was last written, in milliseconds since 1970.
+    pub updated_ms: u64,
+    /// When the record expires, in milliseconds since 1970; 0: never.
+    pub expires_ms: u64,
+    /// Sequence number of the write in the table's change log.
+    pub sequence: u64,
+    /// Number of the node that wrote; 0: this one.
+    pub origin: u32,
+    /// Reserved; 0.
+    pub flags: u8,
+}
+
+impl Meta {
+    /// Appends the header.
+    pub(crate) fn push(&self, out: &mut Vec<u8>) {
+        let Meta { version, created_ms, updated_ms, expires_ms, sequence, origin, flags } = *self;
+        out.extend([FORMAT, flags, 0, 0]);
+        out.extend(origin.to_le_bytes());
+        for word in [version, created_ms, updated_ms, expires_ms, sequence] {
+            out.extend(word.to_le_bytes());
+        }
+    }
+}
+
+/// Reads a stored value in place.
+pub(crate) fn read(value: &[u8]) -> Result<Record<'_>, Error> {
+    let Some((header, body)) = value.split_first_chunk::<HEADER_BYTES>() else {
+        return Err(damaged(&format!("a record has {} bytes", value.len())));
+    };
+    if header[0] != FORMAT {
+        return Err(damaged(&format!("a record has format {}", header[0])));
+    }
+    let (words, _) = header[8..].as_chunks::<8>();
+    let word = |at: usize| words.get(at).map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    let meta = Meta {
+        version: word(0),
+        created_ms: word(1),
+        updated_ms: word(2),
+        expires_ms: word(3),
+        sequence: word(4),
+        origin: u32::from_le_bytes([header[4], header[5], header[6], header[7]]),
+        flags: header[1],
+    };
+    Ok(Record { meta, body })
+}
+
+fn damaged(what: &str) -> Error {
+    Error::Damaged { what: what.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_header_is_read_back(words: [u64; 5], origin: u32, flags: u8) {
+            let [version, created_ms, updated_ms, expires_ms, sequence] = words;
+            let meta = Meta { version, created_ms, updated_ms, expires_ms, sequence, origin, flags };
+            let mut value = Vec::new();
+            meta.push(&mut value);
+            prop_assert_eq!(value.len(), HEADER_BYTES);
+            value.extend_from_slice(b"{}");
+            prop_assert_eq!(read(&value).unwrap(), Record { meta, body: b"{}" });
+        }
+    }
+
+    #[test]
+    fn damaged_values_are_errors() {
+        assert!(read(b"short").is_err());
+        assert!(read(&[9; 60]).is_err());
+    }
+}

@@ -1,0 +1,185 @@
+//! What a table declares: its attributes, their types and its primary key.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// Bytes that an attribute's name may have.
+const ATTRIBUTE_BYTES_MAX: usize = 250;
+
+/// Definition of one table, stored in the catalog.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableSchema {
+    /// Name of the database.
+    pub database: String,
+    /// Name of the table.
+    pub name: String,
+    /// Declared attributes, in the order of declaration.
+    pub attributes: Vec<Attribute>,
+    /// Position of the primary key in `attributes`.
+    pub primary_key: usize,
+    /// Whether attributes that are not declared are refused.
+    pub sealed: bool,
+}
+
+/// One declared attribute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attribute {
+    /// Name, also the name of the JSON member.
+    pub name: String,
+    /// Type of the value.
+    pub kind: Kind,
+    /// Whether a record must have a value that is not null.
+    pub required: bool,
+    /// Whether a secondary index is kept; the primary key needs none.
+    pub indexed: bool,
+    /// Whether the store itself writes the value.
+    pub role: Role,
+}
+
+/// Who gives an attribute its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// The client.
+    Plain,
+    /// The store, when a record is created, unless the client gave a time.
+    CreatedTime,
+    /// The store, at each write.
+    UpdatedTime,
+}
+
+/// Type of a value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// Text.
+    String,
+    /// Whole number within ±2^31.
+    Int,
+    /// Whole number within ±2^53.
+    Long,
+    /// Number.
+    Float,
+    /// Whole number of at most 300 digits.
+    BigInt,
+    /// True or false.
+    Boolean,
+    /// Key: text; whole numbers are accepted and kept as text when they are the primary key.
+    Id,
+    /// Any JSON value.
+    Any,
+    /// RFC 3339 time, a date alone, or milliseconds since 1970.
+    Date,
+    /// Bytes in base64.
+    Bytes,
+    /// Bytes in base64, expected to be large.
+    Blob,
+    /// Array of one type.
+    Array(Box<Element>),
+    /// Object with attributes of its own; others are accepted too.
+    Object(Vec<Attribute>),
+}
+
+/// Type of an array's elements.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Element {
+    /// Type of each element.
+    pub kind: Kind,
+    /// Whether null elements are refused.
+    pub required: bool,
+}
+
+impl TableSchema {
+    /// The attribute that is the primary key. `primary_key` must be in range, which
+    /// [`Database::define`](crate::Database::define) checks.
+    pub fn key_attribute(&self) -> &Attribute {
+        &self.attributes[self.primary_key]
+    }
+
+    /// The declared attribute of this name.
+    pub fn attribute(&self, name: &str) -> Option<&Attribute> {
+        self.attributes.iter().find(|attribute| attribute.name == name)
+    }
+
+    /// Attributes that need a secondary index.
+    pub(crate) fn indexed(&self) -> impl Iterator<Item = &Attribute> {
+        let primary = self.primary_key;
+        let attributes = self.attributes.iter().enumerate();
+        attributes.filter(move |(at, a)| a.indexed && *at != primary).map(|(_, a)| a)
+    }
+
+    /// Refuses a definition that the store could not keep to.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let Some(key) = self.attributes.get(self.primary_key) else {
+            return Err(self.incompatible("it has no primary key"));
+        };
+        if !key.kind.can_be_key() || key.role != Role::Plain {
+            return Err(self.incompatible(&format!(
+                "{} of type {} cannot be a primary key",
+                key.name,
+                key.kind.name()
+            )));
+        }
+        for (at, attribute) in self.attributes.iter().enumerate() {
+            self.check_attribute(attribute)?;
+            if self.attributes[..at].iter().any(|other| other.name == attribute.name) {
+                return Err(self.incompatible(&format!("{} is declared twice", attribute.name)));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_attribute(&self, attribute: &Attribute) -> Result<(), Error> {
+        let Attribute { name, kind, required: _, indexed, role } = attribute;
+        if name.is_empty()
+            || name.len() > ATTRIBUTE_BYTES_MAX
+            || name.chars().any(|c| c.is_control())
+        {
+            return Err(self.incompatible(&format!("{name:?} is not an attribute name")));
+        }
+        if *indexed && matches!(kind, Kind::Object(_)) {
+            return Err(self.incompatible(&format!("{name} is an object and cannot be indexed")));
+        }
+        let holds_time =
+            matches!(kind, Kind::Date | Kind::Float | Kind::Long | Kind::Int | Kind::Any);
+        if *role != Role::Plain && !holds_time {
+            let kind = kind.name();
+            return Err(self.incompatible(&format!("{name} of type {kind} cannot hold a time")));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn incompatible(&self, reason: &str) -> Error {
+        Error::Incompatible { table: self.name.clone(), reason: reason.to_owned() }
+    }
+}
+
+impl Kind {
+    /// The type's name as a schema writes it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Kind::String => "String",
+            Kind::Int => "Int",
+            Kind::Long => "Long",
+            Kind::Float => "Float",
+            Kind::BigInt => "BigInt",
+            Kind::Boolean => "Boolean",
+            Kind::Id => "ID",
+            Kind::Any => "Any",
+            Kind::Date => "Date",
+            Kind::Bytes => "Bytes",
+            Kind::Blob => "Blob",
+            Kind::Array(_) => "Array",
+            Kind::Object(_) => "Object",
+        }
+    }
+
+    /// Whether one record can have several values of this type, so several index entries.
+    pub(crate) fn is_multiple(&self) -> bool {
+        matches!(self, Kind::Any | Kind::Array(_))
+    }
+
+    fn can_be_key(&self) -> bool {
+        use Kind::{Any, Float, Id, Int, Long, String};
+        matches!(self, Id | String | Int | Long | Float | Any)
+    }
+}

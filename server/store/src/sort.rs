@@ -1,0 +1,113 @@
+//! Sorting the records of a query in memory: sort values and keys only, within a limit.
+//!
+//! A record without the attribute sorts as null, first. Of an array the least element counts, or
+//! the greatest when descending. Equal records come by primary key (a key of more than 400 bytes by
+//! its hash), in the direction of the last sort key, as an index read in order gives them.
+
+use std::collections::BinaryHeap;
+
+use crate::encode;
+use crate::error::Error;
+use crate::index;
+use crate::key::Key;
+use crate::plan::{Plan, SortField};
+use crate::scalar;
+
+/// Collects keys; with `keep`, only the first so many in order.
+#[derive(Debug)]
+pub(crate) struct Sorter {
+    heap: BinaryHeap<Entry>,
+    keep: Option<usize>,
+    max: usize,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    order: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl Sorter {
+    /// `wanted` records from the start of the order are needed, all if `None`; never more than
+    /// `max` are held.
+    pub(crate) fn new(wanted: Option<usize>, max: usize) -> Sorter {
+        Sorter { heap: BinaryHeap::new(), keep: wanted.filter(|wanted| *wanted <= max), max }
+    }
+
+    /// Adds a record with these field values.
+    ///
+    /// # Errors
+    /// [`Error::SortTooLarge`].
+    pub(crate) fn push(
+        &mut self,
+        plan: &Plan,
+        values: &[Option<&[u8]>],
+        key: &[u8],
+    ) -> Result<(), Error> {
+        let full = self.heap.len() >= self.keep.unwrap_or(self.max);
+        if full && self.keep.is_none() {
+            return Err(Error::SortTooLarge { max: self.max });
+        }
+        let order = order(plan, values, key);
+        if full {
+            match self.heap.peek_mut() {
+                Some(mut last) if order < last.order => {
+                    *last = Entry { order, key: key.to_vec() };
+                }
+                _ => {}
+            }
+        } else {
+            self.heap.push(Entry { order, key: key.to_vec() });
+        }
+        Ok(())
+    }
+
+    /// The keys in order.
+    pub(crate) fn finish(self) -> std::vec::IntoIter<Vec<u8>> {
+        let keys: Vec<Vec<u8>> =
+            self.heap.into_sorted_vec().into_iter().map(|entry| entry.key).collect();
+        keys.into_iter()
+    }
+}
+
+/// Bytes that sort as the record does.
+fn order(plan: &Plan, values: &[Option<&[u8]>], key: &[u8]) -> Vec<u8> {
+    let mut order = Vec::with_capacity(32);
+    let mut last_descending = false;
+    for field in &plan.sort {
+        let start = order.len();
+        match field {
+            SortField::PrimaryKey { descending } => {
+                encode::push_terminated(&mut order, key);
+                last_descending = *descending;
+            }
+            SortField::Field { field, descending } => {
+                let raw = values.get(*field).copied().flatten();
+                let all = scalar::encodings(raw, &plan.fields[*field].kind);
+                match if *descending { all.last() } else { all.first() } {
+                    Some(value) => order.extend_from_slice(value),
+                    None => encode::push_null(&mut order),
+                }
+                last_descending = *descending;
+            }
+        }
+        if last_descending {
+            invert(&mut order[start..]);
+        }
+    }
+    if !matches!(plan.sort.last(), Some(SortField::PrimaryKey { .. })) {
+        let start = order.len();
+        encode::push_terminated(&mut order, &index::tail(&Key::from_stored(key)));
+        if last_descending {
+            invert(&mut order[start..]);
+        }
+    }
+    order
+}
+
+/// Turns the order round; no encoding is a prefix of another.
+fn invert(bytes: &mut [u8]) {
+    for byte in bytes {
+        *byte = !*byte;
+    }
+}

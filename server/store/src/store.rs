@@ -1,0 +1,124 @@
+//! A root directory and the databases in it.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::database::Database;
+use crate::error::Error;
+use crate::options::Options;
+use crate::space::Space;
+use crate::stats::DatabaseStats;
+
+const LOCK_FILE: &str = "harper.lock";
+const NAME_CHARS_MAX: usize = 64;
+
+/// An open root. Clones share it; the root is unlocked when the last clone, database and table
+/// are gone.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    options: Arc<Options>,
+    space: Arc<Space>,
+    lock: Arc<RootLock>,
+    databases: Mutex<BTreeMap<String, Arc<Database>>>,
+}
+
+/// An exclusive lock on a root, held while this lives.
+#[derive(Debug)]
+pub(crate) struct RootLock {
+    _file: File,
+}
+
+impl Store {
+    /// Locks `root` and prepares to open databases in `path`; both are created when missing.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when another store has the root, [`Error::ForeignRoot`] when Harper on
+    /// Node wrote it, [`Error::File`] when the file system refuses.
+    pub fn open(root: &Path, path: &Path, options: Options) -> Result<Store, Error> {
+        for directory in [root, path] {
+            fs::create_dir_all(directory)
+                .map_err(|source| Error::file("creating", directory, source))?;
+        }
+        let lock = lock(root)?;
+        refuse_foreign(path)?;
+        let space = Space::new(path.to_owned(), options.free_bytes_min);
+        Ok(Store(Arc::new(Inner {
+            path: path.to_owned(),
+            options: Arc::new(options),
+            space: Arc::new(space),
+            lock: Arc::new(lock),
+            databases: Mutex::new(BTreeMap::new()),
+        })))
+    }
+
+    /// Opens a database, or creates it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidName`], [`Error::DatabasesFull`], [`Error::NewerFormat`] for a database of
+    /// a later release, and what the file system and LMDB refuse.
+    pub fn database(&self, name: &str) -> Result<Arc<Database>, Error> {
+        check_name(name)?;
+        let inner = &*self.0;
+        let mut databases = inner.databases.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(database) = databases.get(name) {
+            return Ok(database.clone());
+        }
+        let max = inner.options.databases_max;
+        if databases.len() >= max {
+            return Err(Error::DatabasesFull { max });
+        }
+        let directory = inner.path.join(name);
+        fs::create_dir_all(&directory)
+            .map_err(|source| Error::file("creating", &directory, source))?;
+        let (options, space, lock) =
+            (inner.options.clone(), inner.space.clone(), inner.lock.clone());
+        let database = Arc::new(Database::open(name, &directory, options, space, lock)?);
+        databases.insert(name.to_owned(), database.clone());
+        Ok(database)
+    }
+
+    /// The databases opened so far, by name.
+    pub fn databases(&self) -> Vec<Arc<Database>> {
+        let databases = self.0.databases.lock().unwrap_or_else(PoisonError::into_inner);
+        databases.values().cloned().collect()
+    }
+
+    /// Figures of each opened database.
+    pub fn stats(&self) -> Vec<DatabaseStats> {
+        self.databases().iter().map(|database| database.stats()).collect()
+    }
+}
+
+fn lock(root: &Path) -> Result<RootLock, Error> {
+    let path = root.join(LOCK_FILE);
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|source| Error::file("opening", &path, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(RootLock { _file: file }),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked { root: root.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(Error::file("locking", &path, source)),
+    }
+}
+
+/// Harper on Node keeps a file `<database>.mdb` for each database; here each is a directory.
+fn refuse_foreign(path: &Path) -> Result<(), Error> {
+    let failed = |source| Error::file("reading", path, source);
+    for entry in fs::read_dir(path).map_err(failed)? {
+        let file = entry.map_err(failed)?.path();
+        if file.extension().is_some_and(|extension| extension == "mdb") && file.is_file() {
+            return Err(Error::ForeignRoot { file });
+        }
+    }
+    Ok(())
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    let fits = (1..=NAME_CHARS_MAX).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    if fits { Ok(()) } else { Err(Error::InvalidName { name: name.to_owned() }) }
+}

@@ -1,0 +1,156 @@
+//! A table as its users hold it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::catalog::Counter;
+use crate::database::{ReadTxn, Shared};
+use crate::env::Handle;
+use crate::error::Error;
+use crate::index::Index;
+use crate::json;
+use crate::key::Key;
+use crate::layout::Layout;
+use crate::log::{self, Change};
+use crate::query::{Query, QueryRun};
+use crate::record::{self, Record};
+use crate::schema::TableSchema;
+
+/// A handle on one table; cheap to clone, valid as long as the process.
+#[derive(Clone)]
+pub struct Table(Arc<Inner>);
+
+struct Inner {
+    id: u32,
+    name: String,
+    records: Handle,
+    shared: Arc<Shared>,
+    state: ArcSwap<TableState>,
+}
+
+/// What a new definition replaces as a whole.
+pub(crate) struct TableState {
+    pub(crate) schema: Arc<TableSchema>,
+    pub(crate) layout: Layout,
+    pub(crate) indexes: Vec<Arc<Index>>,
+    /// Escaped names of the indexed attributes, in the order of `indexes`.
+    pub(crate) index_names: Vec<Box<[u8]>>,
+}
+
+impl TableState {
+    pub(crate) fn new(schema: TableSchema, indexes: Vec<Arc<Index>>) -> TableState {
+        let layout = Layout::new(&schema);
+        let index_names = indexes.iter().map(|index| json::escaped(&index.attribute)).collect();
+        TableState { schema: Arc::new(schema), layout, indexes, index_names }
+    }
+
+    /// The index on an attribute, if it is complete.
+    pub(crate) fn index(&self, attribute: &str) -> Option<&Arc<Index>> {
+        self.indexes.iter().find(|index| index.ready && index.attribute == attribute)
+    }
+}
+
+impl Table {
+    pub(crate) fn new(shared: Arc<Shared>, id: u32, records: Handle, state: TableState) -> Table {
+        let name = state.schema.name.clone();
+        Table(Arc::new(Inner { id, name, records, shared, state: ArcSwap::from_pointee(state) }))
+    }
+
+    /// The definition in force.
+    pub fn schema(&self) -> Arc<TableSchema> {
+        self.0.state.load().schema.clone()
+    }
+
+    /// Name of the table.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Name of the database.
+    pub fn database(&self) -> &str {
+        &self.0.shared.name
+    }
+
+    /// The record with a key, in place: valid as long as the transaction.
+    ///
+    /// # Errors
+    /// [`Error::WrongDatabase`] for a transaction of another database; storage errors.
+    pub fn get<'t>(&self, txn: &'t ReadTxn<'_>, key: &Key) -> Result<Option<Record<'t>>, Error> {
+        self.check(txn)?;
+        self.0.records.get(txn.inner(), key.as_bytes())?.map(record::read).transpose()
+    }
+
+    /// How many records there are; read from the tree's root, so it costs nothing.
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub fn count(&self, txn: &ReadTxn<'_>) -> Result<u64, Error> {
+        self.check(txn)?;
+        Ok(self.0.records.len(txn.inner())?)
+    }
+
+    /// Plans a query; nothing but the sizes of indexes is read yet.
+    ///
+    /// # Errors
+    /// [`Error::UnknownAttribute`] for a condition or sort on an attribute that is not declared.
+    #[allow(clippy::needless_pass_by_value, reason = "a query is made to be run once")]
+    pub fn query(&self, query: Query) -> Result<QueryRun, Error> {
+        QueryRun::plan_query(self.clone(), &query)
+    }
+
+    /// Writes after a sequence number, oldest first, at most `max`. A subscriber that keeps the
+    /// last sequence number it has seen misses nothing.
+    ///
+    /// # Errors
+    /// [`Error::LogTruncated`] when the log no longer reaches back that far: read the table
+    /// anew and go on from [`Table::last_sequence`] in the same transaction.
+    pub fn changes(&self, txn: &ReadTxn<'_>, after: u64, max: usize) -> Result<Vec<Change>, Error> {
+        let last = self.last_sequence(txn)?;
+        log::changes(txn.inner(), self.0.shared.log, self.0.id, after, last, max)
+    }
+
+    /// Sequence number of the last write, 0 if there was none.
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub fn last_sequence(&self, txn: &ReadTxn<'_>) -> Result<u64, Error> {
+        self.check(txn)?;
+        Counter::Sequence(self.0.id).get(txn.inner(), self.0.shared.meta)
+    }
+
+    /// heed panics when a handle meets a transaction of another environment.
+    pub(crate) fn check(&self, txn: &ReadTxn<'_>) -> Result<(), Error> {
+        if std::ptr::eq(txn.shared(), Arc::as_ptr(&self.0.shared)) {
+            return Ok(());
+        }
+        Err(Error::WrongDatabase { table: self.0.name.clone() })
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id
+    }
+
+    pub(crate) fn records(&self) -> Handle {
+        self.0.records
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
+    pub(crate) fn state(&self) -> Arc<TableState> {
+        self.0.state.load_full()
+    }
+
+    pub(crate) fn set_state(&self, state: TableState) {
+        self.0.state.store(Arc::new(state));
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Table({}.{})", self.database(), self.name())
+    }
+}

@@ -1,0 +1,251 @@
+//! Queries, their plans, and indexes as they are built and dropped.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use common::{Fixture, attribute, commit, compare, delete, options, put, run, schema, text};
+use harper_store::{Comparator, Error, Filter, Kind, Options, Query, Sort};
+
+#[test]
+fn an_index_is_built_for_what_exists_and_dropped_when_it_goes() {
+    let mut fixture = Fixture::new();
+    let attributes =
+        |indexed| vec![attribute("id", Kind::Int, false), attribute("tags", Kind::Any, indexed)];
+    let find = |database: &harper_store::Database| {
+        let table = database.table("T").unwrap();
+        let filter = Some(compare("tags", Comparator::Equal, text("x")));
+        let query = Query { filter, ..Query::default() };
+        let plan = table.query(query.clone()).unwrap().plan().to_string();
+        (plan, run(database, &table, query, 7).unwrap().len())
+    };
+    {
+        let database = fixture.database();
+        let table = database.define(schema("T", attributes(false))).unwrap();
+        for at in 0..25 {
+            let ops = (0..100).map(|n| {
+                let id = at * 100 + n;
+                let tags = if id % 5 == 0 { r#"["x","y"]"# } else { r#""z""# };
+                put(&table, &id.to_string(), &format!("{{\"tags\":{tags}}}"))
+            });
+            database.commit(ops.collect()).unwrap();
+        }
+        assert_eq!(find(&database), ("primary key scan, filter".into(), 500));
+        database.define(schema("T", attributes(true))).unwrap();
+        assert_eq!(find(&database), ("index tags range".into(), 500));
+        commit(&database, put(&table, "5", "{}")).unwrap();
+        assert_eq!(find(&database).1, 499);
+    }
+    fixture.reopen().unwrap();
+    let database = fixture.database();
+    assert_eq!(find(&database), ("index tags range".into(), 499));
+    let table = database.table("T").unwrap();
+    let filter = Some(compare("tags", Comparator::Equal, text("x")));
+    let mut running = table.query(Query { filter, ..Query::default() }).unwrap();
+    database.define(schema("T", attributes(false))).unwrap();
+    let budget = harper_store::Budget { rows_max: 10, bytes_max: 10 };
+    let txn = database.read().unwrap();
+    let step = running.step(&txn, budget, &mut |_| {});
+    assert!(matches!(step, Err(Error::IndexChanged { .. })));
+    drop(txn);
+    assert_eq!(find(&database), ("primary key scan, filter".into(), 499));
+    database.define(schema("T", attributes(true))).unwrap();
+    assert_eq!(find(&database), ("index tags range".into(), 499));
+}
+
+#[test]
+fn an_index_forgets_what_it_held_before_it_was_dropped() {
+    let fixture = Fixture::new();
+    let database = fixture.database();
+    let attributes =
+        |indexed| vec![attribute("id", Kind::Id, false), attribute("a", Kind::Int, indexed)];
+    let table = database.define(schema("T", attributes(true))).unwrap();
+    commit(&database, put(&table, "1", r#"{"a":1}"#)).unwrap();
+    database.define(schema("T", attributes(false))).unwrap();
+    commit(&database, put(&table, "1", r#"{"a":2}"#)).unwrap();
+    database.define(schema("T", attributes(true))).unwrap();
+    let count = |value| {
+        let filter = Some(compare("a", Comparator::Equal, common::number(value)));
+        run(&database, &table, Query { filter, ..Query::default() }, 10).unwrap().len()
+    };
+    assert_eq!((count(1), count(2)), (0, 1));
+}
+
+#[test]
+fn a_value_that_becomes_an_element_is_found_once() {
+    let fixture = Fixture::new();
+    let database = fixture.database();
+    let attributes = vec![attribute("id", Kind::Id, false), attribute("a", Kind::Any, true)];
+    let table = database.define(schema("T", attributes)).unwrap();
+    let count = |comparator, value: &str| {
+        let filter = Some(compare("a", comparator, text(value)));
+        run(&database, &table, Query { filter, ..Query::default() }, 10).unwrap().len()
+    };
+    commit(&database, put(&table, "1", r#"{"a":"y"}"#)).unwrap();
+    assert_eq!(count(Comparator::Greater, ""), 1);
+    commit(&database, put(&table, "1", r#"{"a":["x","y"]}"#)).unwrap();
+    assert_eq!(count(Comparator::Greater, ""), 1);
+    commit(&database, put(&table, "1", r#"{"a":"y"}"#)).unwrap();
+    assert_eq!((count(Comparator::Equal, "x"), count(Comparator::Equal, "y")), (0, 1));
+}
+
+#[test]
+fn two_bounds_on_an_array_may_be_met_by_different_elements() {
+    let fixture = Fixture::new();
+    let database = fixture.database();
+    let attributes = vec![attribute("id", Kind::Id, false), attribute("a", Kind::Any, true)];
+    let table = database.define(schema("T", attributes)).unwrap();
+    commit(&database, put(&table, "1", r#"{"a":["a","z"]}"#)).unwrap();
+    let filter = Filter::And(vec![
+        compare("a", Comparator::Greater, text("m")),
+        compare("a", Comparator::Less, text("n")),
+    ]);
+    let query = Query { filter: Some(filter), ..Query::default() };
+    assert_eq!(run(&database, &table, query, 10).unwrap().len(), 1);
+}
+
+#[test]
+fn an_index_is_built_while_records_are_written() {
+    let fixture = Fixture::new();
+    let database = fixture.database();
+    let attributes =
+        |indexed| vec![attribute("id", Kind::Int, false), attribute("a", Kind::Int, indexed)];
+    let table = database.define(schema("T", attributes(false))).unwrap();
+    let ops = (0..5000).map(|id| put(&table, &id.to_string(), r#"{"a":1}"#));
+    database.commit(ops.collect()).unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for id in (0..5000).step_by(50) {
+                commit(&database, put(&table, &id.to_string(), r#"{"a":2}"#)).unwrap();
+                commit(&database, delete(&table, &(id + 1).to_string())).unwrap();
+            }
+        });
+        database.define(schema("T", attributes(true))).unwrap();
+        writer.join().unwrap();
+    });
+    let count = |value| {
+        let filter = Some(compare("a", Comparator::Equal, common::number(value)));
+        let query = Query { filter, ..Query::default() };
+        assert_eq!(table.query(query.clone()).unwrap().plan().to_string(), "index a range");
+        run(&database, &table, query, 1000).unwrap().len()
+    };
+    assert_eq!((count(1), count(2)), (4800, 100));
+}
+
+#[test]
+fn keys_of_every_length_are_stored_and_indexed() {
+    let fixture = Fixture::new();
+    let database = fixture.database();
+    let attributes = vec![attribute("id", Kind::Id, false), attribute("a", Kind::String, true)];
+    let table = database.define(schema("T", attributes)).unwrap();
+    let ids: Vec<String> = [1, 399, 400, 1978].iter().map(|n| "k".repeat(*n)).collect();
+    let long = "v".repeat(3000);
+    for id in &ids {
+        commit(&database, put(&table, id, &format!("{{\"a\":\"{long}\"}}"))).unwrap();
+    }
+    let count = |value: &str| {
+        let filter = Some(compare("a", Comparator::Equal, text(value)));
+        run(&database, &table, Query { filter, ..Query::default() }, 2).unwrap().len()
+    };
+    assert_eq!(count(&long), 4);
+    assert_eq!(count(&long[1..]), 0, "cut strings are compared whole in the record");
+    for id in &ids {
+        commit(&database, delete(&table, id)).unwrap();
+    }
+    assert_eq!(count(&long), 0);
+}
+
+#[test]
+fn long_keys_sort_as_keys_though_an_index_hashes_them() {
+    let fixture = Fixture::new();
+    let database = fixture.database();
+    let attributes = vec![attribute("id", Kind::Id, false), attribute("a", Kind::Int, true)];
+    let table = database.define(schema("T", attributes)).unwrap();
+    let ids = ["a".repeat(500), "a".repeat(501), "a".repeat(502), "b".into()];
+    for id in &ids {
+        commit(&database, put(&table, id, r#"{"a":1}"#)).unwrap();
+    }
+    let filter = Some(compare("a", Comparator::Equal, common::number(1)));
+    let by = |name: &str| Sort { attribute: name.into(), descending: false };
+    let query = Query { filter, sort: vec![by("a"), by("id")], ..Query::default() };
+    let found = run(&database, &table, query, 100).unwrap();
+    let expected: Vec<_> = ids.iter().map(|id| format!("{{\"id\":\"{id}\",\"a\":1}}")).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn too_many_records_to_sort_are_refused() {
+    let fixture = Fixture::with(Options { sort_records_max: 10, ..options() });
+    let database = fixture.database();
+    let attributes = vec![attribute("id", Kind::Int, false), attribute("a", Kind::Int, false)];
+    let table = database.define(schema("T", attributes)).unwrap();
+    let ops = (0..20).map(|id| put(&table, &id.to_string(), &format!("{{\"a\":{}}}", 20 - id)));
+    database.commit(ops.collect()).unwrap();
+    let sort = vec![Sort { attribute: "a".into(), descending: false }];
+    let query = Query { sort, ..Query::default() };
+    let error = run(&database, &table, query.clone(), 100).unwrap_err();
+    assert!(matches!(error, Error::SortTooLarge { max: 10 }));
+    let first = run(&database, &table, Query { limit: Some(2), offset: 1, ..query }, 3).unwrap();
+    assert_eq!(first, [r#"{"id":18,"a":2}"#, r#"{"id":17,"a":3}"#]);
+}
+
+#[test]
+fn undeclared_attributes_cannot_be_queried() {
+    let fixture = Fixture::new();
+    let database = fixture.database();
+    let table = database.define(schema("T", vec![attribute("id", Kind::Id, false)])).unwrap();
+    let filter = Filter::Or(vec![compare("x", Comparator::Equal, text("1"))]);
+    let error = table.query(Query { filter: Some(filter), ..Query::default() }).unwrap_err();
+    assert_eq!(error.to_string(), "x is not a defined attribute");
+    let sort = vec![Sort { attribute: "y".into(), descending: true }];
+    assert!(table.query(Query { sort, ..Query::default() }).is_err());
+}
+
+#[test]
+fn plans_use_the_best_index() {
+    let fixture = Fixture::new();
+    let database = fixture.database();
+    let attributes = vec![
+        attribute("id", Kind::Id, false),
+        attribute("a", Kind::Int, true),
+        attribute("b", Kind::String, true),
+        attribute("c", Kind::Int, false),
+    ];
+    let table = database.define(schema("T", attributes)).unwrap();
+    use Comparator::{Contains, Equal, Greater, Less, StartsWith};
+    let eq = |name: &str| compare(name, Equal, common::number(1));
+    let plan = |filter: Option<Filter>, sort: &[(&str, bool)], prefix: Option<&str>| {
+        let sort = sort.iter().map(|(attribute, descending)| Sort {
+            attribute: (*attribute).into(),
+            descending: *descending,
+        });
+        let key_prefix = prefix.map(Into::into);
+        let query = Query { filter, sort: sort.collect(), key_prefix, ..Query::default() };
+        table.query(query).unwrap().plan().to_string()
+    };
+    let and = |filters: Vec<Filter>| Some(Filter::And(filters));
+    assert_eq!(plan(None, &[], None), "primary key scan");
+    assert_eq!(plan(None, &[("id", true)], None), "primary key scan backwards");
+    assert_eq!(plan(None, &[], Some("a/")), "primary key range");
+    assert_eq!(plan(Some(eq("a")), &[], None), "index a range");
+    assert_eq!(plan(and(vec![eq("c"), eq("a")]), &[], None), "index a range, filter");
+    let starts = || compare("b", StartsWith, text("x"));
+    assert_eq!(plan(and(vec![starts(), eq("a")]), &[], None), "index a range, filter");
+    let between = || {
+        and(vec![compare("a", Greater, common::number(1)), compare("a", Less, common::number(5))])
+    };
+    assert_eq!(plan(between(), &[], None), "index a range");
+    assert_eq!(plan(between(), &[("a", true)], None), "index a range backwards");
+    assert_eq!(plan(between(), &[("a", true), ("id", true)], None), "index a range, sort");
+    assert_eq!(plan(between(), &[("b", false)], None), "index a range, sort");
+    let contains = Some(compare("b", Contains, text("x")));
+    assert_eq!(plan(contains, &[], None), "index b range, filter");
+    let or = |second: Filter| Some(Filter::Or(vec![eq("a"), second]));
+    assert_eq!(plan(or(starts()), &[], None), "union of index a range and index b range");
+    assert_eq!(plan(or(eq("c")), &[], None), "primary key scan, filter");
+    let mismatch = Some(compare("b", StartsWith, common::number(1)));
+    assert_eq!(plan(mismatch, &[], None), "nothing");
+    assert_eq!(plan(None, &[("a", false)], None), "index a scan", "all of no records");
+    commit(&database, put(&table, "1", "{}")).unwrap();
+    assert_eq!(plan(None, &[("a", false)], None), "primary key scan, sort");
+}

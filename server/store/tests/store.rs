@@ -1,0 +1,348 @@
+//! Writing, reading and reopening, through the public interface.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+use common::{
+    Fixture, attribute, commit, compare, delete, get, insert, key, options, patch, put, run, schema,
+};
+use harper_store::{
+    Attribute, Comparator, Error, Invalid, Kind, Meta, Op, Operation, Options, Precondition,
+    Prepared, Query, Role, Store,
+};
+
+#[test]
+fn a_record_is_put_read_replaced_and_deleted() {
+    let fixture = Fixture::new();
+    let database = fixture.database();
+    let table = database.define(schema("Dog", vec![attribute("id", Kind::Id, false)])).unwrap();
+    let first = commit(&database, put(&table, "a/b", r#"{"id":"other", "n": [1, 2.50]}"#)).unwrap();
+    assert!(!first.existed);
+    assert_eq!(first.meta.sequence, 1);
+    assert_eq!(get(&database, &table, "a/b").unwrap(), r#"{"id":"a/b","n":[1,2.50]}"#);
+
+    let second = commit(&database, put(&table, "a/b", "{}")).unwrap();
+    assert_eq!(second.previous_version, Some(first.meta.version));
+    assert!(second.meta.version > first.meta.version);
+    assert_eq!(get(&database, &table, "a/b").unwrap(), r#"{"id":"a/b"}"#);
+
+    let deleted = commit(&database, delete(&table, "a/b")).unwrap();
+    assert!(deleted.existed);
+    assert_eq!(get(&database, &table, "a/b"), None);
+    let again = commit(&database, delete(&table, "a/b")).unwrap();
+    assert!(!again.existed);
+    assert_eq!(again.meta, Meta::default());
+    let txn = database.read().unwrap();
+    assert_eq!(table.last_sequence(&txn).unwrap(), 3);
+    assert_eq!(table.count(&txn).unwrap(), 0);
+}
+
+#[test]
+fn timestamps_are_written_by_the_store() {
+    let fixture = Fixture::new();
+    let database = fixture.database();
+    let time = |name: &str, kind, role| Attribute { role, ..attribute(name, kind, false) };
+    let attributes = vec![
+        attribute("id", Kind::Int, false),
+        time("made", Kind::Date, Role::CreatedTime),
+        time("changed", Kind::Long, Role::UpdatedTime),
+    ];
+    let table = database.define(schema("T", attributes)).unwrap();
+    let body = r#"{"made":"2016-01-01","changed":5,"x":1}"#;
+    let first = commit(&database, put(&table, "1", body)).unwrap();
+    let expected = format!(
+        r#"{{"id":1,"x":1,"made":"2016-01-01T00:00:00.000Z","changed":{}}}"#,
+        first.meta.updated_ms
+    );
+    assert_eq!(get(&database, &table, "1").unwrap(), expected);
+    // Replaced without a creation time, the record keeps the one it has.
+    let second = commit(&database, put(&table, "1", "{}")).unwrap();
+    assert_eq!(second.meta.created_ms, first.meta.created_ms);
+    let merged = commit(&database, patch(&table, "1", r#"{"y":true}"#)).unwrap();
+    let expected = format!(
+        r#"{{"id":1,"y":true,"made":"2016-01-01T00:00:00.000Z","changed":{}}}"#,
+        merged.meta.updated_ms
+    );
+    assert_eq!(get(&database, &table, "1").unwrap(), expected);
+}
+
+#[test]
+fn preconditions_hold_inside_the_transaction() {
+    let fixture = Fixture::new();
+    let database = fixture.database();
+    let table = database.define(schema("T", vec![attribute("id", Kind::Id, false)])).unwrap();
+    let write = |when: Precondition| {
+        let body = Prepared::put(&table.schema(), b"{}").unwrap();
+        commit(&database, Op::Put { table: table.clone(), key: key(&table, "1"), body, when })
+    };
+    let failed = |result: Result<_, Error>, expected: Option<u64>| match result {
+        Err(Error::PreconditionFailed { current }) => assert_eq!(current, expected),
+        other => panic!("{other:?}"),
+    };
+    failed(write(Precondition::Present), None);
+    failed(write(Precondition::VersionIn(vec![1])), None);
+    let version = write(Precondition::VersionNotIn(vec![1])).unwrap().meta.version;
+    failed(write(Precondition::Absent), Some(version));
+    failed(write(Precondition::VersionIn(vec![1])), Some(version));
+    failed(write(Precondition::VersionNotIn(vec![1, version])), Some(version));
+    let newer = write(Precondition::VersionIn(vec![1, version])).unwrap().meta.version;
+    assert!(newer > version);
+    assert_eq!(fixture.store.as_ref().unwrap().stats()[0].conflicts, 5);
+}
+
+#[test]
+fn several_operations_are_stored_all_or_none() {
+    let fixture = Fixture::new();
+    let database = fixture.database();
+    let attributes = vec![attribute("id", Kind::Id, false), attribute("a", Kind::Int, true)];
+    let table = database.define(schema("T", attributes)).unwrap();
+    let mut ops = vec![put(&table, "1", r#"{"a":1}"#), put(&table, "2", r#"{"a":2}"#)];
+    assert_eq!(database.commit(ops.clone()).unwrap().len(), 2);
+    let failing = Op::Insert {
+        table: table.clone(),
+        key: Some(key(&table, "2")),
+        body: Prepared::put(&table.schema(), b"{}").unwrap(),
+    };
+    ops = vec![put(&table, "1", r#"{"a":9}"#), put(&table, "3", "{}"), failing];
+    assert!(matches!(database.commit(ops), Err(Error::Exists)));
+    assert_eq!(get(&database, &table, "1").unwrap(), r#"{"id":"1","a":1}"#);
+    assert_eq!(get(&database, &table, "3"), None);
+    let third = commit(&database, put(&table, "3", "{}")).unwrap();
+    assert_eq!(third.meta.sequence, 3, "an abandoned transaction takes no sequence numbers");
+    assert!(database.commit(Vec::new()).unwrap().is_empty());
+}
+
+#[test]
+fn keys_are_generated_by_type() {
+    let fixture = Fixture::new();
+    let database = fixture.database();
+    let ids = database.define(schema("Ids", vec![attribute("id", Kind::Id, false)])).unwrap();
+    let ints = database.define(schema("Ints", vec![attribute("id", Kind::Int, false)])).unwrap();
+    let uuid = commit(&database, insert(&ids, "{}")).unwrap().key.to_text();
+    assert_eq!(uuid.len(), 36);
+    let named = commit(&database, insert(&ids, r#"{"id":"x"}"#)).unwrap().key;
+    assert_eq!(named.to_text(), "x");
+    assert!(matches!(commit(&database, insert(&ids, r#"{"id":"x"}"#)), Err(Error::Exists)));
+    let next = || commit(&database, insert(&ints, "{}")).unwrap().key.to_text();
+    assert_eq!(next(), "1");
+    commit(&database, put(&ints, "41", "{}")).unwrap();
+    assert_eq!(next(), "42");
+    commit(&database, delete(&ints, "42")).unwrap();
+    assert_eq!(next(), "43", "a key is not given out again");
+    commit(&database, put(&ints, "2147483648", "{}")).unwrap();
+    let error = commit(&database, insert(&ints, "{}")).unwrap_err();
+    assert!(matches!(error, Error::KeysExhausted { .. }), "{error}");
+}
+
+#[test]
+fn a_patch_of_a_missing_record_must_make_it_complete() {
+    let fixture = Fixture::new();
+    let database = fixture.database();
+    let name = Attribute { required: true, ..attribute("name", Kind::String, false) };
+    let table = database.define(schema("T", vec![attribute("id", Kind::Id, false), name])).unwrap();
+    let error = commit(&database, patch(&table, "1", r#"{"x":1}"#)).unwrap_err();
+    assert!(matches!(&error, Error::Invalid(Invalid::Violations(v)) if v.len() == 1), "{error}");
+    assert_eq!(get(&database, &table, "1"), None);
+    commit(&database, patch(&table, "1", r#"{"name":"Rex"}"#)).unwrap();
+    assert_eq!(get(&database, &table, "1").unwrap(), r#"{"id":"1","name":"Rex"}"#);
+    let add = r#"{"n":{"__op__":"add","value":2}}"#;
+    for _ in 0..3 {
+        commit(&database, patch(&table, "1", add)).unwrap();
+    }
+    assert_eq!(get(&database, &table, "1").unwrap(), r#"{"id":"1","name":"Rex","n":6}"#);
+}
+
+#[test]
+fn everything_is_there_after_reopening() {
+    let mut fixture = Fixture::new();
+    let attributes = vec![attribute("id", Kind::Id, false), attribute("a", Kind::Int, true)];
+    let version = {
+        let database = fixture.database();
+        let table = database.define(schema("T", attributes)).unwrap();
+        commit(&database, put(&table, "1", r#"{"a":1}"#)).unwrap().meta.version
+    };
+    fixture.reopen().unwrap();
+    let database = fixture.database();
+    let table = database.table("T").unwrap();
+    assert_eq!(get(&database, &table, "1").unwrap(), r#"{"id":"1","a":1}"#);
+    let next = commit(&database, put(&table, "2", r#"{"a":1}"#)).unwrap();
+    assert!(next.meta.version > version);
+    assert_eq!(next.meta.sequence, 2);
+    let filter = Some(compare("a", Comparator::Equal, common::number(1)));
+    let found = run(&database, &table, Query { filter, ..Query::default() }, 100).unwrap();
+    assert_eq!(found.len(), 2);
+}
+
+#[test]
+fn a_root_is_opened_once_and_never_one_of_another_make() {
+    let mut fixture = Fixture::new();
+    let root = fixture.root.path().to_owned();
+    let again = || Store::open(&root, &root.join("database"), options());
+    assert!(matches!(again(), Err(Error::Locked { root: named }) if named == root));
+    drop(fixture.database());
+    fixture.store = None;
+    let foreign = root.join("database/data.mdb");
+    std::fs::write(&foreign, b"").unwrap();
+    assert!(matches!(again(), Err(Error::ForeignRoot { file }) if file == foreign));
+    std::fs::remove_file(&foreign).unwrap();
+    assert!(again().is_ok());
+}
+
+#[test]
+fn names_and_numbers_of_databases_are_limited() {
+    let fixture = Fixture::with(Options { databases_max: 1, ..options() });
+    let store = fixture.store.as_ref().unwrap();
+    for name in ["", "a/b", "..", "ä", &"a".repeat(65)] {
+        assert!(matches!(store.database(name), Err(Error::InvalidName { .. })), "{name}");
+    }
+    store.database("data").unwrap();
+    assert!(matches!(store.database("more"), Err(Error::DatabasesFull { max: 1 })));
+}
+
+#[test]
+fn the_change_log_tells_every_write_until_it_is_pruned() {
+    let fixture = Fixture::with(Options { log_bytes_max: 2000, ..options() });
+    let database = fixture.database();
+    let table = database.define(schema("T", vec![attribute("id", Kind::Id, false)])).unwrap();
+    commit(&database, put(&table, "a", "{}")).unwrap();
+    commit(&database, delete(&table, "a")).unwrap();
+    {
+        let txn = database.read().unwrap();
+        let changes = table.changes(&txn, 0, 10).unwrap();
+        assert_eq!(changes.len(), 2);
+        assert_eq!((changes[0].sequence, changes[0].operation), (1, Operation::Put));
+        assert_eq!((changes[1].sequence, changes[1].operation), (2, Operation::Delete));
+        assert_eq!(changes[1].key, key(&table, "a"));
+        assert_eq!(table.changes(&txn, 1, 10).unwrap(), changes[1..]);
+        assert_eq!(table.changes(&txn, 0, 1).unwrap(), changes[..1]);
+        assert!(table.changes(&txn, 2, 10).unwrap().is_empty());
+    }
+    for at in 0..200 {
+        commit(&database, put(&table, &format!("key {at}"), "{}")).unwrap();
+    }
+    let stats = fixture.store.as_ref().unwrap().stats();
+    assert!((1000..3000).contains(&stats[0].log_bytes), "{}", stats[0].log_bytes);
+    let txn = database.read().unwrap();
+    assert!(matches!(table.changes(&txn, 0, 10), Err(Error::LogTruncated)));
+    let last = table.last_sequence(&txn).unwrap();
+    assert_eq!(last, 202);
+    assert_eq!(table.changes(&txn, last - 5, 10).unwrap().len(), 5);
+}
+
+#[test]
+fn old_entries_leave_the_log() {
+    let fixture = Fixture::with(Options { log_age_ms_max: 0, ..options() });
+    let database = fixture.database();
+    let table = database.define(schema("T", vec![attribute("id", Kind::Id, false)])).unwrap();
+    for at in 0..100 {
+        commit(&database, put(&table, &at.to_string(), "{}")).unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let txn = database.read().unwrap();
+    assert!(matches!(table.changes(&txn, 0, 10), Err(Error::LogTruncated)));
+}
+
+#[test]
+fn writes_that_wait_share_a_commit_and_a_full_queue_refuses() {
+    let sync_delay = Duration::from_millis(50);
+    let fixture = Fixture::with(Options { sync_delay, queue_max: 40, ..options() });
+    let database = fixture.database();
+    let table = database.define(schema("T", vec![attribute("id", Kind::Id, false)])).unwrap();
+    let (send, receive) = sync_channel(100);
+    let submit = |at: usize| {
+        let send = send.clone();
+        let done = move |result: Result<_, Error>| send.send(result.is_ok()).unwrap();
+        database.submit(vec![put(&table, &at.to_string(), "{}")], Box::new(done))
+    };
+    submit(0).unwrap();
+    // The first write is taken off the queue and sleeps in its commit.
+    while fixture.store.as_ref().unwrap().stats()[0].queue_length > 0 {
+        std::thread::yield_now();
+    }
+    let refused = (1..=50).filter(|at| submit(*at).is_err()).count();
+    assert_eq!(refused, 10);
+    assert!((0..41).all(|_| receive.recv().unwrap()));
+    let stats = fixture.store.as_ref().unwrap().stats();
+    assert_eq!((stats[0].commits, stats[0].requests, stats[0].rejected_full), (2, 41, 10));
+}
+
+#[test]
+fn a_panicking_callback_does_not_stop_the_writer() {
+    let fixture = Fixture::new();
+    let database = fixture.database();
+    let table = database.define(schema("T", vec![attribute("id", Kind::Id, false)])).unwrap();
+    database.submit(vec![put(&table, "1", "{}")], Box::new(|_| panic!("as expected"))).unwrap();
+    commit(&database, put(&table, "2", "{}")).unwrap();
+    assert!(get(&database, &table, "1").is_some());
+}
+
+#[test]
+fn below_the_watermark_only_deletes_are_taken() {
+    let fixture = Fixture::with(Options { free_bytes_min: u64::MAX, ..options() });
+    let database = fixture.database();
+    let table = database.define(schema("T", vec![attribute("id", Kind::Id, false)])).unwrap();
+    let mixed = vec![delete(&table, "1"), put(&table, "1", "{}")];
+    assert!(matches!(database.commit(mixed), Err(Error::NoSpace { .. })));
+    assert!(!commit(&database, delete(&table, "1")).unwrap().existed);
+    assert_eq!(fixture.store.as_ref().unwrap().stats()[0].rejected_no_space, 1);
+}
+
+#[test]
+fn a_full_map_fails_the_write_and_leaves_the_rest() {
+    let fixture = Fixture::with(Options { map_bytes: 1 << 20, ..options() });
+    let database = fixture.database();
+    let table = database.define(schema("T", vec![attribute("id", Kind::Id, false)])).unwrap();
+    let body = format!("{{\"x\":\"{}\"}}", "x".repeat(20_000));
+    let mut stored = 0;
+    let error = loop {
+        match commit(&database, put(&table, &stored.to_string(), &body)) {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, Error::MapFull), "{error}");
+    let txn = database.read().unwrap();
+    assert_eq!(table.count(&txn).unwrap(), stored);
+    assert_eq!(table.last_sequence(&txn).unwrap(), stored);
+}
+
+#[test]
+fn definitions_that_cannot_be_kept_are_refused() {
+    let fixture = Fixture::new();
+    let database = fixture.database();
+    let id = || attribute("id", Kind::Id, false);
+    let refused = |schema| match database.define(schema) {
+        Err(Error::Incompatible { reason, .. }) => reason,
+        other => panic!("{other:?}"),
+    };
+    database.define(schema("T", vec![id()])).unwrap();
+    refused(schema("T", vec![attribute("id", Kind::Int, false)]));
+    refused(schema("T", vec![attribute("key", Kind::Id, false)]));
+    refused(schema("U", vec![]));
+    refused(schema("U", vec![id(), id()]));
+    refused(schema("U", vec![attribute("id", Kind::Boolean, false)]));
+    refused(schema("U", vec![id(), attribute("o", Kind::Object(vec![]), true)]));
+    refused(schema("U", vec![id(), attribute("a\0b", Kind::Any, true)]));
+    let time = Attribute { role: Role::CreatedTime, ..attribute("t", Kind::String, false) };
+    refused(schema("U", vec![id(), time]));
+    let mut elsewhere = schema("U", vec![id()]);
+    elsewhere.database = "other".into();
+    refused(elsewhere);
+    assert_eq!(database.tables().len(), 1);
+}
+
+#[test]
+fn a_table_is_used_with_its_own_database_only() {
+    let fixture = Fixture::new();
+    let database = fixture.database();
+    let table = database.define(schema("T", vec![attribute("id", Kind::Id, false)])).unwrap();
+    let other = fixture.store.as_ref().unwrap().database("other").unwrap();
+    let txn = other.read().unwrap();
+    assert!(matches!(table.get(&txn, &key(&table, "1")), Err(Error::WrongDatabase { .. })));
+    assert!(matches!(table.count(&txn), Err(Error::WrongDatabase { .. })));
+    assert!(matches!(commit(&other, delete(&table, "1")), Err(Error::WrongDatabase { .. })));
+}

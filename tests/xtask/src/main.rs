@@ -1,0 +1,63 @@
+//! The project's own commands: `cargo xtask <command>`.
+
+mod cities;
+mod deny;
+mod run;
+mod steps;
+mod tidy;
+
+use anyhow::{Result, bail};
+use std::process::ExitCode;
+
+const USAGE: &str = "cargo xtask <command>
+
+  cities     build the server, serve the cities example on port 9926 and load its 171,075 records
+  test       every check and test, as CI runs them
+  quick      the checks and tests that need no Kubernetes: lint, tidy, deny, unit, it
+  lint       rustfmt and clippy
+  tidy       the arrows between modules, the sizes of files, what must not be committed
+  deny       licences, banned crates and sources (cargo-deny)
+  unit       unit tests of every crate
+  it         black-box tests of the server
+  kill N     kill -9 under load, N rounds (100 when left out)
+  chart      lint the chart and compare what it renders
+  images     static release binaries and the two container images
+  e2e        the end-to-end test on a real one-node cluster
+  gen        write the files that are generated from the code
+  bench ...  benchmarks (see tests/bench/README.md)
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            run::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: &[String]) -> Result<()> {
+    let (command, rest) = match arguments.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => bail!("{USAGE}"),
+    };
+    match command {
+        "cities" => cities::serve_and_load(rest),
+        "test" => steps::all(),
+        "quick" => steps::quick(),
+        "lint" => steps::lint(),
+        "tidy" => tidy::check(),
+        "deny" => deny::check(),
+        "unit" => steps::unit(),
+        "it" => steps::it(),
+        "kill" => steps::kill(rest.first().map_or("100", String::as_str)),
+        "chart" => steps::chart(),
+        "images" => steps::images(),
+        "e2e" => steps::e2e(),
+        "gen" => steps::generate(),
+        "bench" => steps::bench(rest),
+        _ => bail!("unknown command {command}\n\n{USAGE}"),
+    }
+}

@@ -1,0 +1,135 @@
+//! The steps of the test run.
+
+use crate::run::{cargo, command, exists, output, root, run, step};
+use crate::{deny, tidy};
+use anyhow::Result;
+use std::fs;
+
+/// The target of release binaries: one static file each.
+const MUSL: &str = "x86_64-unknown-linux-musl";
+/// Rounds of `kill -9` in the whole test run.
+const KILL_ROUNDS: &str = "20";
+
+/// Every check and test.
+pub(crate) fn all() -> Result<()> {
+    step("cluster tools", || run(command("tests/kubernetes/build.sh", &["node", "helm"])))?;
+    quick()?;
+    step("kill -9", || kill(KILL_ROUNDS))?;
+    step("chart", chart)?;
+    step("images", images)?;
+    step("end to end", e2e)
+}
+
+/// What needs no Kubernetes.
+pub(crate) fn quick() -> Result<()> {
+    step("tidy", tidy::check)?;
+    step("lint", lint)?;
+    step("unit tests", unit)?;
+    step("black-box tests", it)?;
+    step("deny", deny::check)
+}
+
+/// rustfmt and clippy.
+pub(crate) fn lint() -> Result<()> {
+    for part in ["rustfmt", "clippy"] {
+        if output(command("cargo", &[if part == "rustfmt" { "fmt" } else { part }, "--version"]))
+            .is_err()
+        {
+            run(command("rustup", &["component", "add", part]))?;
+        }
+    }
+    cargo(&["fmt", "--all", "--check"])?;
+    cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"])
+}
+
+/// Unit tests.
+pub(crate) fn unit() -> Result<()> {
+    cargo(&["test", "--quiet", "--workspace", "--exclude", "harper-tests", "--lib", "--bins"])
+}
+
+/// Black-box tests of the server.
+pub(crate) fn it() -> Result<()> {
+    cargo(&["build", "--quiet", "--package", "harper-server"])?;
+    cargo(&["test", "--quiet", "--package", "harper-tests", "--test", "it"])
+}
+
+/// `kill -9` under load.
+pub(crate) fn kill(rounds: &str) -> Result<()> {
+    cargo(&["build", "--quiet", "--package", "harper-server"])?;
+    let arguments = [
+        "test",
+        "--quiet",
+        "--package",
+        "harper-tests",
+        "--test",
+        "it",
+        "--",
+        "--ignored",
+        "--nocapture",
+        "kill",
+    ];
+    let mut test = command("cargo", &arguments);
+    test.env("HARPER_KILL_ROUNDS", rounds);
+    run(test)
+}
+
+/// The chart.
+pub(crate) fn chart() -> Result<()> {
+    run(command("tests/kubernetes/build.sh", &["helm"]))?;
+    run(command("tests/kubernetes/chart.sh", &[]))
+}
+
+/// Static binaries and the images made of them.
+pub(crate) fn images() -> Result<()> {
+    if !exists("musl-gcc") {
+        run(command("apt-get", &["update", "-qq"]))?;
+        run(command(
+            "apt-get",
+            &["install", "-y", "-qq", "--no-install-recommends", "musl-tools"],
+        ))?;
+    }
+    run(command("rustup", &["--quiet", "target", "add", MUSL]))?;
+    cargo(&[
+        "build",
+        "--quiet",
+        "--release",
+        "--target",
+        MUSL,
+        "--package",
+        "harper-server",
+        "--package",
+        "harper-operator",
+    ])?;
+    run(command("tests/kubernetes/images.sh", &[]))
+}
+
+/// The end-to-end test; it uses the images that [`images`] made.
+pub(crate) fn e2e() -> Result<()> {
+    run(command("tests/kubernetes/build.sh", &["node", "helm"]))?;
+    run(command("tests/kubernetes/e2e.sh", &[]))
+}
+
+/// Benchmarks.
+pub(crate) fn bench(arguments: &[String]) -> Result<()> {
+    cargo(&[
+        "build",
+        "--quiet",
+        "--release",
+        "--package",
+        "harper-server",
+        "--package",
+        "harper-bench",
+    ])?;
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    run(command("target/release/harper-bench", &arguments))
+}
+
+/// Writes what is generated: the CRD and the RBAC rules in the chart.
+pub(crate) fn generate() -> Result<()> {
+    cargo(&["build", "--quiet", "--package", "harper-operator"])?;
+    for (what, file) in [("crd", "crd.yaml"), ("rbac", "rbac.yaml")] {
+        let text = output(command("target/debug/harper-operator", &[what]))?;
+        fs::write(root().join("charts/harper-operator/files").join(file), text)?;
+    }
+    Ok(())
+}
