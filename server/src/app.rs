@@ -236,6 +236,7 @@ fn open_store(root: &Path, config: &Config) -> Result<Store, StartError> {
     let options = harper_store::Options {
         map_bytes: storage.map_bytes,
         durability,
+        tables_max: storage.trees_max,
         queue_max: storage.queue_max,
         batch_max: storage.batch_max,
         free_bytes_min: storage.free_bytes_min,

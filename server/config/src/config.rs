@@ -121,6 +121,8 @@ pub struct Storage {
     pub write_async: bool,
     /// Address space of one database.
     pub map_bytes: usize,
+    /// Tables and indexes, counted together, of one database.
+    pub trees_max: u32,
     /// Write requests that may wait.
     pub queue_max: usize,
     /// Write requests that share a sync.
@@ -235,6 +237,7 @@ impl Reader<'_> {
             path: self.path("storage.path"),
             write_async: self.flag("storage.writeAsync"),
             map_bytes: self.size("storage.mapBytes"),
+            trees_max: u32::try_from(self.number("storage.treesMax")).unwrap_or(u32::MAX),
             queue_max: self.size("storage.queueMax"),
             batch_max: self.size("storage.batchMax"),
             free_bytes_min: self.number("storage.freeBytesMin"),

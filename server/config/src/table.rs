@@ -98,6 +98,12 @@ pub const KEYS: &[Key] = &[
     key("storage.path", Path, "", "Directory of the databases; `<rootPath>/database` when unset."),
     key("storage.writeAsync", Bool, "false", "Answers writes after one sync of the disk instead of two: a power failure may lose the last ones, but never harms the database, and `kill -9` loses nothing."),
     key("storage.mapBytes", Bytes, "1T", "Largest size of one database. It is address space, not memory."),
+    key(
+        "storage.treesMax",
+        Int(8, 10_000),
+        "128",
+        "Tables and indexes, counted together, that one database may have. A larger number slows every read.",
+    ),
     key("storage.queueMax", Int(1, 1_000_000), "4096", "Write requests that may wait for one database; one more is answered with 503."),
     key("storage.batchMax", Int(1, 100_000), "1024", "Write requests that share one sync of the disk."),
     key("storage.freeBytesMin", Bytes, "512M", "Free space of the volume below which writes are answered with 507; deletes still work."),

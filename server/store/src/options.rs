@@ -48,7 +48,7 @@ impl Default for Options {
             map_bytes: 1 << 40,
             readers_max: 1024,
             databases_max: 64,
-            tables_max: 1024,
+            tables_max: 128,
             durability: Durability::Full,
             queue_max: 4096,
             batch_max: 1024,

@@ -58,7 +58,8 @@ chart_uninstalled() {
   uid=$(pod_uid)
   pod_uid > "$work/uid-before-uninstall"
   helm uninstall "$release" --wait --timeout 60s
-  if kc --namespace "$system" get pods -o name | grep .; then fail "the operator's pod is still there"; fi
+  # helm waits for the Deployment; its pod goes a moment later
+  kc --namespace "$system" wait --for=delete pod --all --timeout=30s || fail "the operator's pod is still there"
   kc get customresourcedefinition harperservers.harper.dev
   app get "harperserver/$server" "${children[@]}"
   [ "$(pod_uid)" = "$uid" ] || fail "the pod is another one"
