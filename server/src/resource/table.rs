@@ -4,7 +4,7 @@ use super::etag;
 use super::query::{self, Parsed};
 use super::rows::Rows;
 use super::select::{self, Select};
-use super::write;
+use super::write::{self, Change};
 use crate::content::Media;
 use crate::error::{Answer, Code, Failure};
 use crate::exchange::{Body, Request, Response};
@@ -99,8 +99,8 @@ impl TableResource {
         let key = key.map_err(|error| store_failure(&services.metrics, error));
         match request.head.method {
             Method::GET | Method::HEAD => self.get(services, request, &key?),
-            Method::PUT => write::put(self, services, request, key?).await,
-            Method::PATCH => write::patch(self, services, request, key?).await,
+            Method::PUT => write::record(self, services, request, key?, Change::Replace).await,
+            Method::PATCH => write::record(self, services, request, key?, Change::Merge).await,
             Method::DELETE => write::delete(self, services, request, key?).await,
             Method::OPTIONS => Ok(options(ALLOW_RECORD)),
             ref method => Err(reply::method_not_allowed(method, &self.path, ALLOW_RECORD)),
@@ -121,8 +121,12 @@ impl TableResource {
             }
             Method::OPTIONS => Ok(options(ALLOW_COLLECTION)),
             Method::POST if prefix.is_none() => write::post(self, services, request).await,
-            Method::PUT if prefix.is_none() => write::put_all(self, services, request).await,
-            Method::PATCH if prefix.is_none() => write::patch_all(self, services, request).await,
+            Method::PUT if prefix.is_none() => {
+                write::collection(self, services, request, Change::Replace).await
+            }
+            Method::PATCH if prefix.is_none() => {
+                write::collection(self, services, request, Change::Merge).await
+            }
             ref method => Err(reply::method_not_allowed(method, &self.path, ALLOW_COLLECTION)),
         }
     }

@@ -30,37 +30,46 @@ const PATH: &AsciiSet =
 /// How a body is read.
 type Prepare = fn(&TableSchema, &[u8]) -> Result<Prepared, Invalid>;
 
-/// `PUT /Table/key`
-///
-/// # Errors
-/// The failure that the client is told.
-pub(crate) async fn put(
-    resource: &TableResource,
-    services: &Services,
-    request: &mut Request,
-    key: Key,
-) -> Answer<Response> {
-    let when = etag::precondition(&request.head.headers);
-    let body = prepare(resource, services, request, Prepared::put).await?;
-    let table = resource.table.clone();
-    commit(resource, services, vec![Op::Put { table, key, body, when }]).await?;
-    Ok(reply::no_content())
+/// What a body does to the record that is there.
+#[derive(Clone, Copy)]
+pub(crate) enum Change {
+    /// PUT: takes its place.
+    Replace,
+    /// PATCH: changes the members it has.
+    Merge,
 }
 
-/// `PATCH /Table/key`
+impl Change {
+    fn prepare(self) -> Prepare {
+        match self {
+            Self::Replace => Prepared::put,
+            Self::Merge => Prepared::patch,
+        }
+    }
+
+    fn op(self, resource: &TableResource, key: Key, body: Prepared, when: Precondition) -> Op {
+        let table = resource.table.clone();
+        match self {
+            Self::Replace => Op::Put { table, key, body, when },
+            Self::Merge => Op::Patch { table, key, body, when },
+        }
+    }
+}
+
+/// `PUT` and `PATCH` of `/Table/key`.
 ///
 /// # Errors
 /// The failure that the client is told.
-pub(crate) async fn patch(
+pub(crate) async fn record(
     resource: &TableResource,
     services: &Services,
     request: &mut Request,
     key: Key,
+    change: Change,
 ) -> Answer<Response> {
     let when = etag::precondition(&request.head.headers);
-    let body = prepare(resource, services, request, Prepared::patch).await?;
-    let table = resource.table.clone();
-    commit(resource, services, vec![Op::Patch { table, key, body, when }]).await?;
+    let body = prepare(resource, services, request, change.prepare()).await?;
+    commit(resource, services, vec![change.op(resource, key, body, when)]).await?;
     Ok(reply::no_content())
 }
 
@@ -114,38 +123,21 @@ fn location(resource: &TableResource, outcome: &Outcome) -> Option<HeaderValue> 
     HeaderValue::from_str(&path).ok()
 }
 
-/// `PUT /Table/`: replaces the record, or all of an array in one transaction, under the keys in the bodies.
+/// `PUT` and `PATCH` of `/Table/`: the record of the body, or all of an array in one transaction, under the keys in
+/// the bodies.
 ///
 /// # Errors
 /// The failure that the client is told.
-pub(crate) async fn put_all(
+pub(crate) async fn collection(
     resource: &TableResource,
     services: &Services,
     request: &mut Request,
+    change: Change,
 ) -> Answer<Response> {
-    let (bodies, _) = prepare_all(resource, services, request, Prepared::put).await?;
+    let (bodies, _) = prepare_all(resource, services, request, change.prepare()).await?;
     let ops = bodies.into_iter().enumerate().map(|(index, body)| {
-        let (table, key) = (resource.table.clone(), key_of(resource, &body, index)?);
-        Ok(Op::Put { table, key, body, when: Precondition::None })
-    });
-    let ops = ops.collect::<Answer<_>>()?;
-    commit(resource, services, ops).await?;
-    Ok(reply::no_content())
-}
-
-/// `PATCH /Table/`: changes the record, or all of an array in one transaction, under the keys in the bodies.
-///
-/// # Errors
-/// The failure that the client is told.
-pub(crate) async fn patch_all(
-    resource: &TableResource,
-    services: &Services,
-    request: &mut Request,
-) -> Answer<Response> {
-    let (bodies, _) = prepare_all(resource, services, request, Prepared::patch).await?;
-    let ops = bodies.into_iter().enumerate().map(|(index, body)| {
-        let (table, key) = (resource.table.clone(), key_of(resource, &body, index)?);
-        Ok(Op::Patch { table, key, body, when: Precondition::None })
+        let key = key_of(resource, &body, index)?;
+        Ok(change.op(resource, key, body, Precondition::None))
     });
     let ops = ops.collect::<Answer<_>>()?;
     commit(resource, services, ops).await?;

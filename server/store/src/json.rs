@@ -19,7 +19,7 @@ pub(crate) const DEPTH_MAX: usize = 64;
 const SHOWN_CHARS_MAX: usize = 60;
 
 /// The members of one object, as written; of repeated names the last value counts.
-pub(crate) struct Object<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
+pub(crate) struct Object<'a>(pub(crate) Vec<Member<'a>>);
 
 impl<'de> Deserialize<'de> for Object<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -46,6 +46,17 @@ impl<'de> Deserialize<'de> for Object<'de> {
 /// A member's name, borrowed when it has no escapes.
 #[derive(serde::Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// One member of an object: its name, and its value as the text that was written.
+pub type Member<'a> = (Cow<'a, str>, &'a RawValue);
+
+/// The members of a JSON object in the order written, such as those of a record's body.
+///
+/// # Errors
+/// The text is not one JSON object.
+pub fn members(object: &[u8]) -> Result<Vec<Member<'_>>, serde_json::Error> {
+    serde_json::from_slice(object).map(|Object(members)| members)
+}
 
 /// Parses a body that must be one object.
 pub(crate) fn object(body: &[u8]) -> Result<Object<'_>, Invalid> {
@@ -284,6 +295,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn members_keep_their_exact_text() {
+        let object = br#"{"a":1.50,"b\u0041":{"c":[1, 2]},"n":123456789012345678901234567890}"#;
+        let members = members(object).unwrap();
+        let texts: Vec<_> =
+            members.iter().map(|(name, value)| (name.as_ref(), value.get())).collect();
+        assert_eq!(texts[..2], [("a", "1.50"), ("bA", r#"{"c":[1, 2]}"#)]);
+        assert_eq!(texts[2], ("n", "123456789012345678901234567890"));
+        assert!(super::members(b"[1]").is_err());
+    }
 
     fn compact(text: &str) -> Result<String, Invalid> {
         let mut out = Vec::new();

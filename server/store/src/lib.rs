@@ -49,6 +49,7 @@ pub use body::Prepared;
 pub use database::{Database, ReadTxn};
 pub use error::{Error, Invalid, InvalidValue};
 pub use filter::{Comparator, Filter, Value};
+pub use json::{Member, members};
 pub use key::{KEY_BYTES_MAX, Key, KeyValue};
 pub use log::{Change, Operation};
 pub use options::{Durability, Options};
