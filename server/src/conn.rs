@@ -92,12 +92,11 @@ impl ConnState {
         }
     }
 
-    /// Bytes were taken by the client, which restarts its time.
+    /// Bytes were taken by the client, which restarts its time: the end of a large answer may still be on its way
+    /// when the next request could come.
     fn sent(&self, count: usize) {
         self.metrics().bytes_sent.add(count as u64);
-        if self.stage.get() == Stage::Answer {
-            self.since.set(self.shared.coarse_now.get());
-        }
+        self.since.set(self.shared.coarse_now.get());
     }
 
     fn metrics(&self) -> &WorkerMetrics {

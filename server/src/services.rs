@@ -20,6 +20,8 @@ pub(crate) struct Services {
     pub credentials: Credentials,
     /// The value of `Keep-Alive` on connections that stay open.
     pub keep_alive: http::HeaderValue,
+    /// Whether connections are ending because the process stops.
+    pub draining: std::cell::Cell<bool>,
 }
 
 impl Services {

@@ -103,7 +103,8 @@ fn run(seed: Seed) -> io::Result<()> {
             Credentials::new(users, pool.clone(), Arc::clone(&metrics), credentials_key, ttl);
         let keep_alive = keep_alive(&config);
         let http1 = http1(&config);
-        let services = Services { config, pool, metrics, credentials, keep_alive };
+        let draining = Cell::new(false);
+        let services = Services { config, pool, metrics, credentials, keep_alive, draining };
         let shared = Rc::new(Shared {
             services,
             routes: RefCell::new(Rc::new(OwnRoutes(Arc::clone(&routes.borrow())))),
@@ -238,6 +239,7 @@ impl Worker {
 
     /// Lets every connection finish its request; returns when all have, or when the process gives up on them.
     async fn drain(&self, mut phase: watch::Receiver<Phase>) {
+        self.shared.services.draining.set(true);
         for state in self.open.borrow().values() {
             state.drain();
         }

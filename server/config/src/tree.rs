@@ -96,13 +96,17 @@ pub fn parse(text: &str) -> Result<Node, (Place, String)> {
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(Node::Map(Vec::new(), Place::default()));
     }
-    serde_saphyr::from_str::<Spanned<Node>>(text).map(place_node).map_err(|error| {
-        let place = error
-            .location()
-            .map_or(Place::default(), |at| Place { line: at.line(), column: at.column() });
-        let sentence = error.without_snippet().to_string();
-        (place, sentence.lines().next().unwrap_or_default().to_owned())
-    })
+    // YAML 1.2: `no` is text, `false` is not
+    let options = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_str_with_options::<Spanned<Node>>(text, options).map(place_node).map_err(
+        |error| {
+            let place = error
+                .location()
+                .map_or(Place::default(), |at| Place { line: at.line(), column: at.column() });
+            let sentence = error.without_snippet().to_string();
+            (place, sentence.lines().next().unwrap_or_default().to_owned())
+        },
+    )
 }
 
 fn place_of<T>(spanned: &Spanned<T>) -> Place {
@@ -211,6 +215,15 @@ mod tests {
         let (place, sentence) = parse("http:\n  port: [1\nx: 2\n").unwrap_err();
         assert!(place.line >= 2, "{place:?} {sentence}");
         assert!(!sentence.is_empty());
+    }
+
+    #[test]
+    fn words_that_look_like_old_booleans_are_text() {
+        let tree = parse("[no, yes, on, off, y, n, true, false]").unwrap();
+        assert_eq!(
+            tree.to_json(),
+            serde_json::json!(["no", "yes", "on", "off", "y", "n", true, false])
+        );
     }
 
     #[test]

@@ -13,10 +13,21 @@ pub(super) fn headers(services: &Services, request: &Request, response: &mut Res
     let headers = response.headers_mut();
     headers.insert(header::SERVER, SERVER);
     headers.insert(SERVER_TIMING, timing(request.started.elapsed().as_micros()));
-    if request.head.version == Version::HTTP_11 && !headers.contains_key(header::CONNECTION) {
+    if stays_open(services, request) && !headers.contains_key(header::CONNECTION) {
         headers.insert(header::CONNECTION, KEEP_ALIVE);
         headers.insert(HeaderName::from_static("keep-alive"), services.keep_alive.clone());
     }
+}
+
+/// Whether the connection goes on after this answer (RFC 9112 §9.3).
+fn stays_open(services: &Services, request: &Request) -> bool {
+    let closes = |value: &HeaderValue| {
+        let tokens = value.as_bytes().split(|byte| *byte == b',');
+        tokens.into_iter().any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"))
+    };
+    request.head.version == Version::HTTP_11
+        && !services.draining.get()
+        && !request.head.headers.get_all(header::CONNECTION).iter().any(closes)
 }
 
 /// `hdb;dur=<milliseconds with two decimals>`.

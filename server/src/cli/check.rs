@@ -8,19 +8,15 @@ use std::fmt::Write;
 /// Prints every problem of the configuration and of the applications.
 pub(super) fn check(options: &Options, keys: Keys) -> Result<(), Failed> {
     let settings = sources::read(options, Command::Run, keys)?;
+    let folders = sources::folders(&settings.loaded, settings.app.as_ref())?;
+    let (applications, found) = components::load_all(&folders);
     let mut problems = settings.loaded.problems;
-    let mut count = 0;
-    if let Some(config) = &settings.loaded.config {
-        let folders = sources::folders(config, settings.app.as_ref())?;
-        let (applications, found) = components::load_all(&folders);
-        count = applications.len();
-        problems.extend(found);
-    }
+    problems.extend(found);
     let (report, failed) = sources::report(&problems);
     if failed {
         return Err(Failed::Usage(report));
     }
-    let warnings = problems.len();
+    let (count, warnings) = (applications.len(), problems.len());
     let report = if report.is_empty() { report } else { report + "\n" };
     say(&format!("{report}ok: {count} application(s), {warnings} warning(s)\n"))
 }

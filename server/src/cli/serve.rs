@@ -20,6 +20,7 @@ const SETTLE: Duration = Duration::from_millis(150);
 pub(super) fn run(options: &Options, command: Command, keys: Keys) -> Result<(), Failed> {
     let settings = sources::read(options, command, keys)?;
     let (report, _) = sources::report(&settings.loaded.problems);
+    let folders = sources::folders(&settings.loaded, settings.app.as_ref())?;
     let Some(mut config) = settings.loaded.config else { return Err(Failed::Usage(report)) };
     config.root_path = sources::at_home(&config.root_path);
     let guard =
@@ -27,7 +28,6 @@ pub(super) fn run(options: &Options, command: Command, keys: Keys) -> Result<(),
     for problem in &settings.loaded.problems {
         tracing::warn!("{problem}");
     }
-    let folders = sources::folders(&config, settings.app.as_ref())?;
     let (applications, problems) = components::load_all(&folders);
     let (report, failed) = sources::report(&problems);
     if failed {

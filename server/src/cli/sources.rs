@@ -3,7 +3,7 @@
 
 use super::{Failed, Options};
 use crate::app::Credentials;
-use harper_config::{Config, Loaded, Problem, Severity, Sources, find_by_env, load};
+use harper_config::{Loaded, Problem, Severity, Sources, find_by_env, load};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -122,14 +122,17 @@ pub(super) fn at_home(path: &Path) -> PathBuf {
     }
 }
 
-/// The folders of the applications to serve.
-pub(super) fn folders(config: &Config, app: Option<&PathBuf>) -> Result<Vec<PathBuf>, Failed> {
+/// The folders of the applications to serve. They can be told even when other keys are wrong.
+pub(super) fn folders(loaded: &Loaded, app: Option<&PathBuf>) -> Result<Vec<PathBuf>, Failed> {
     if let Some(app) = app {
         return Ok(vec![app.clone()]);
     }
-    let root =
-        config.components_root.clone().unwrap_or_else(|| config.root_path.join("components"));
-    let root = at_home(&root);
+    let path = |name: &str| {
+        let item = loaded.effective.iter().find(|item| item.key.name == name)?;
+        item.value.as_str().map(|text| at_home(Path::new(text)))
+    };
+    let in_root = || path("rootPath").unwrap_or_default().join("components");
+    let root = path("componentsRoot").unwrap_or_else(in_root);
     crate::components::folders(&root)
         .map_err(|error| Failed::Error(format!("{}: {error}", root.display())))
 }

@@ -62,18 +62,27 @@ pub(crate) enum LoadError {
 
 /// Reads one file.
 pub(super) fn read(path: &Path) -> Result<DataFile, (Place, String)> {
-    let at_start = |message: String| (Place::default(), message);
-    let text = std::fs::read_to_string(path).map_err(|error| at_start(error.to_string()))?;
-    // a syntax error gets its place from the tree; the shape is then checked on the values
-    let root = harper_config::parse(&text)?;
-    let content: Content = match path.extension().is_some_and(|extension| extension == "json") {
-        true => serde_json::from_str(&text).map_err(|error| at_start(error.to_string()))?,
-        false => serde_json::from_value(root.to_json())
-            .map_err(|error| (root.place(), error.to_string()))?,
-    };
+    let text =
+        std::fs::read_to_string(path).map_err(|error| (Place::default(), error.to_string()))?;
+    let content = match path.extension().is_some_and(|extension| extension == "json") {
+        true => from_json(&text),
+        false => from_yaml(&text),
+    }?;
     let Content { database, table, records } = content;
     let database = database.unwrap_or_else(|| "data".to_owned());
     Ok(DataFile { path: path.to_owned(), database, table, records })
+}
+
+fn from_json(text: &str) -> Result<Content, (Place, String)> {
+    serde_json::from_str(text).map_err(|error| {
+        let place = Place { line: error.line() as u64, column: error.column() as u64 };
+        (place, error.to_string())
+    })
+}
+
+fn from_yaml(text: &str) -> Result<Content, (Place, String)> {
+    let root = harper_config::parse(text)?;
+    serde_json::from_value(root.to_json()).map_err(|error| (root.place(), error.to_string()))
 }
 
 /// Puts a file's records into their table. A record is written when it is absent, or when it is still as the

@@ -65,7 +65,10 @@ impl Files {
         let path = percent_decode_str(url_path.trim_start_matches('/')).decode_utf8().ok()?;
         let rest = match self.url_path.as_str() {
             "" => &path,
-            prefix => path.strip_prefix(prefix)?.trim_start_matches('/'),
+            prefix => match path.strip_prefix(prefix)? {
+                "" => "",
+                rest => rest.strip_prefix('/')?,
+            },
         };
         let rest = Path::new(rest);
         let is_inside = rest.components().all(|part| matches!(part, Component::Normal(_)));

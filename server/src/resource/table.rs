@@ -117,7 +117,7 @@ impl TableResource {
             Method::GET | Method::HEAD => self.list(services, request, prefix).await,
             Method::DELETE => {
                 let Parsed { query, .. } = self.parse(request, prefix)?;
-                write::delete_matching(self, services, query).await
+                write::delete_matching(self, services, request, query).await
             }
             Method::OPTIONS => Ok(options(ALLOW_COLLECTION)),
             Method::POST if prefix.is_none() => write::post(self, services, request).await,

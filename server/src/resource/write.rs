@@ -159,8 +159,10 @@ fn key_of(resource: &TableResource, body: &Prepared, index: usize) -> Answer<Key
 pub(crate) async fn delete_matching(
     resource: &TableResource,
     services: &Services,
+    request: &Request,
     query: Query,
 ) -> Answer<Response> {
+    let media = Media::negotiate(&request.head.headers)?;
     if query.filter.is_none() && query.key_prefix.is_none() {
         let sentence = "DELETE on a collection needs a condition, such as ?id=1";
         return Err(Failure::new(Code::InvalidQuery, sentence));
@@ -188,7 +190,7 @@ pub(crate) async fn delete_matching(
             deleted |= outcomes.iter().any(|outcome| outcome.existed);
         }
         if is_last {
-            return reply::value(StatusCode::OK, Media::Json, deleted.to_string().as_bytes());
+            return reply::value(StatusCode::OK, media, deleted.to_string().as_bytes());
         }
     }
 }
