@@ -7,6 +7,8 @@ use crate::resource::files::Files;
 use crate::resource::table::TableResource;
 use crate::services::Services;
 use http::{HeaderValue, Method, header};
+use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -57,7 +59,7 @@ impl Routes {
             path.match_indices('/').map(|(at, _)| at).chain([path.len()]).take(self.segments_max);
         let mut found = None;
         for end in ends {
-            if let Some(table) = self.tables.get(&path[..end]) {
+            if let Some(table) = decoded(&path[..end]).and_then(|name| self.tables.get(&*name)) {
                 found = Some((table, &path[end..]));
             }
         }
@@ -90,6 +92,15 @@ impl Routes {
         }
         Err(Failure::new(Code::NotFound, "Not found"))
     }
+}
+
+/// A path with its percent-encoding undone; an encoded slash is no separator, and so no part of a table's path.
+fn decoded(path: &str) -> Option<Cow<'_, str>> {
+    if !path.contains('%') {
+        return Some(Cow::Borrowed(path));
+    }
+    let has_slash = path.contains("%2F") || path.contains("%2f");
+    percent_decode_str(path).decode_utf8().ok().filter(|_| !has_slash)
 }
 
 /// Tables belong to super users; anybody may ask for the methods there are.

@@ -176,11 +176,17 @@ impl Memory {
         hash: &str,
     ) -> Result<Option<Precondition>, Error> {
         let current = table.get(&database.read()?, key)?.map(|record| record.meta.version);
-        let Some(current) = current else { return Ok(Some(Precondition::Absent)) };
-        let is_ours_and_old = self
-            .recall(note)?
-            .is_some_and(|note| note.version == current.to_string() && note.hash != hash);
-        Ok(is_ours_and_old.then(|| Precondition::VersionIn(vec![current])))
+        Ok(match (current, self.recall(note)?) {
+            (None, None) => Some(Precondition::Absent),
+            // the loader wrote it before, so somebody has deleted it since
+            (None, Some(_)) => None,
+            (Some(current), Some(note))
+                if note.version == current.to_string() && note.hash != hash =>
+            {
+                Some(Precondition::VersionIn(vec![current]))
+            }
+            (Some(_), _) => None,
+        })
     }
 
     fn recall(&self, note: &str) -> Result<Option<Note>, Error> {

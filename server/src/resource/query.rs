@@ -6,6 +6,7 @@ use super::select::Select;
 use crate::error::{Answer, Code, Failure};
 use harper_store::{Comparator, Filter, Kind, Query, Sort, TableSchema, Value};
 use percent_encoding::percent_decode_str;
+use std::collections::HashSet;
 
 /// Nesting of groups.
 const DEPTH_MAX: usize = 16;
@@ -26,7 +27,14 @@ pub(crate) struct Parsed {
 /// # Errors
 /// 400 naming the mistake and its position, counted in characters from 1.
 pub(crate) fn parse(schema: &TableSchema, text: &str) -> Answer<Parsed> {
-    let mut parser = Parser { schema, text, at: 0, conditions: 0, parsed: Parsed::default() };
+    let mut parser = Parser {
+        schema,
+        text,
+        at: 0,
+        conditions: 0,
+        functions: Vec::new(),
+        parsed: Parsed::default(),
+    };
     let filter = parser.expression(0)?;
     if parser.at < text.len() {
         return Err(parser.mistake("a closing bracket without its opening one"));
@@ -40,6 +48,7 @@ struct Parser<'a> {
     text: &'a str,
     at: usize,
     conditions: usize,
+    functions: Vec<String>,
     parsed: Parsed,
 }
 
@@ -56,44 +65,46 @@ impl<'a> Parser<'a> {
         if depth > DEPTH_MAX {
             return Err(self.mistake(&format!("groups are nested deeper than {DEPTH_MAX}")));
         }
-        let mut filters = Vec::new();
-        let mut join = None;
-        while self.at < self.text.len() && !self.at_close() {
-            if let Some(next) = self.take_join() {
-                if join.is_some_and(|join| join != next) {
-                    return Err(self.mistake("& and | are mixed at one level; group them with ( )"));
-                }
-                join = Some(next);
+        let (mut filters, mut join, mut terms) = (Vec::new(), None, 0);
+        while !self.at_end() {
+            if self.rest().starts_with('&') {
+                self.join(&mut join)?;
                 continue;
             }
-            if let Some(filter) = self.term(depth, filters.last())? {
-                filters.push(filter);
+            filters.extend(self.term(depth, filters.last())?);
+            terms += 1;
+            if !self.at_end() {
+                self.join(&mut join)?;
+                if join == Some(Join::Or) && self.at_end() {
+                    return Err(self.mistake("| is not followed by a condition"));
+                }
             }
         }
-        if join == Some(Join::Or) && depth == 0 && self.parsed_functions() && filters.len() < 2 {
+        if join == Some(Join::Or) && terms != filters.len() {
             return Err(self.mistake("select, sort and limit are joined with &, not |"));
         }
         Ok(match (filters.len(), join) {
-            (0, _) => None,
-            (1, _) => filters.pop(),
+            (0 | 1, _) => filters.pop(),
             (_, Some(Join::Or)) => Some(Filter::Or(filters)),
             _ => Some(Filter::And(filters)),
         })
     }
 
-    fn parsed_functions(&self) -> bool {
-        let Parsed { query, select } = &self.parsed;
-        select.is_some() || !query.sort.is_empty() || query.limit.is_some()
+    /// Takes the `&` or `|` between two terms; they may not be mixed.
+    fn join(&mut self, join: &mut Option<Join>) -> Answer<()> {
+        let Some(next) = self.take_join() else {
+            return Err(self.mistake("& or | is missing between two conditions"));
+        };
+        if join.is_some_and(|join| join != next) {
+            return Err(self.mistake("& and | are mixed at one level; group them with ( )"));
+        }
+        *join = Some(next);
+        Ok(())
     }
 
     fn term(&mut self, depth: usize, previous: Option<&Filter>) -> Answer<Option<Filter>> {
         if let Some(open) = self.take_any(&['(', '[']) {
-            let filter = self.expression(depth + 1)?;
-            let close = if open == '(' { ')' } else { ']' };
-            if self.take_any(&[close]).is_none() {
-                return Err(self.mistake(&format!("{open} is not closed by {close}")));
-            }
-            return Ok(filter);
+            return self.group(depth, open).map(Some);
         }
         let start = self.at;
         let name = self.name();
@@ -102,6 +113,15 @@ impl<'a> Parser<'a> {
             return Ok(None);
         }
         self.condition(name, start, previous).map(Some)
+    }
+
+    fn group(&mut self, depth: usize, open: char) -> Answer<Filter> {
+        let filter = self.expression(depth + 1)?;
+        let close = if open == '(' { ')' } else { ']' };
+        if self.take_any(&[close]).is_none() {
+            return Err(self.mistake(&format!("{open} is not closed by {close}")));
+        }
+        filter.ok_or_else(|| self.mistake("a group is empty"))
     }
 
     /// `name operator value`.
@@ -239,6 +259,10 @@ impl<'a> Parser<'a> {
             return Err(self.mistake_at(&format!("{name}( ) belongs outside of groups"), start));
         }
         let inner = self.arguments()?;
+        if self.functions.contains(&name.to_owned()) {
+            return Err(self.mistake_at(&format!("{name}( ) is given twice"), start));
+        }
+        self.functions.push(name.to_owned());
         match name {
             "select" => self.parsed.select = Some(self.select(inner)?),
             "sort" => self.parsed.query.sort = self.sort(inner)?,
@@ -275,9 +299,14 @@ impl<'a> Parser<'a> {
             );
         }
         let is_single = names.len() == 1;
-        let names: Vec<_> = names.into_iter().filter(|name| !name.is_empty()).collect();
+        let mut names: Vec<_> = names.into_iter().filter(|name| !name.is_empty()).collect();
         if names.is_empty() {
             return Err(self.mistake("select( ) names no attribute"));
+        }
+        if list.is_none() {
+            // an object has each member once
+            let mut seen = HashSet::new();
+            names.retain(|name| seen.insert(name.clone()));
         }
         Ok(match list {
             Some(_) => Select::Arrays(names),
@@ -323,8 +352,9 @@ impl<'a> Parser<'a> {
         &self.text[self.at..]
     }
 
-    fn at_close(&self) -> bool {
-        self.rest().starts_with([')', ']'])
+    /// At the end of the text, or of the group.
+    fn at_end(&self) -> bool {
+        self.rest().is_empty() || self.rest().starts_with([')', ']'])
     }
 
     fn take_any(&mut self, letters: &[char]) -> Option<char> {
@@ -540,6 +570,8 @@ mod tests {
             Some(Select::Arrays(vec!["id".into(), "name".into()]))
         );
         assert_eq!(ok("limit(0)").query.limit, Some(0));
+        assert_eq!(ok("&age=1&&limit(2)&").query.limit, Some(2));
+        assert_eq!(ok("select(id,id)").select, Some(Select::Objects(vec!["id".into()])));
     }
 
     #[test]
@@ -562,6 +594,12 @@ mod tests {
             ("select()", "names no attribute"),
             ("sort(nosuch)", "not a defined attribute"),
             ("name=%ff", "not UTF-8"),
+            ("limit(1)&limit(5)", "limit( ) is given twice"),
+            ("name=x|()", "a group is empty"),
+            ("(age=1)(age=2)", "missing between two conditions"),
+            ("(age=1)name=a", "missing between two conditions"),
+            ("age=1|", "not followed by a condition"),
+            ("age=1|limit(5)", "joined with &"),
         ] {
             assert!(mistake(text).contains(part), "{text}: {}", mistake(text));
         }

@@ -119,8 +119,14 @@ pub(crate) async fn post(
 fn location(resource: &TableResource, outcome: &Outcome) -> Option<HeaderValue> {
     let key = outcome.key.to_json();
     let key = serde_json::from_str::<String>(&key).unwrap_or(key);
-    let path = format!("/{}/{}", resource.path, utf8_percent_encode(&key, PATH));
-    HeaderValue::from_str(&path).ok()
+    let path = utf8_percent_encode(&resource.path, PATH);
+    let encoded = utf8_percent_encode(&key, PATH).to_string();
+    // a slash at the end would name the collection of the keys below it
+    let location = match encoded.strip_suffix('/') {
+        Some(start) => format!("/{path}/{start}%2F"),
+        None => format!("/{path}/{encoded}"),
+    };
+    HeaderValue::from_str(&location).ok()
 }
 
 /// `PUT` and `PATCH` of `/Table/`: the record of the body, or all of an array in one transaction, under the keys in
