@@ -7,14 +7,11 @@ use std::fs;
 
 /// The target of release binaries: one static file each.
 const MUSL: &str = "x86_64-unknown-linux-musl";
-/// Rounds of `kill -9` in the whole test run.
-const KILL_ROUNDS: &str = "20";
 
 /// Every check and test.
 pub(crate) fn all() -> Result<()> {
     step("cluster tools", || run(command("tests/kubernetes/build.sh", &["node", "helm"])))?;
     quick()?;
-    step("kill -9", || kill(KILL_ROUNDS))?;
     step("chart", chart)?;
     step("images", images)?;
     step("end to end", e2e)
@@ -47,7 +44,7 @@ pub(crate) fn unit() -> Result<()> {
     cargo(&["test", "--quiet", "--workspace", "--exclude", "harper-tests", "--lib", "--bins"])
 }
 
-/// Black-box tests of the server.
+/// Black-box tests of the server, 20 rounds of `kill -9` among them.
 pub(crate) fn it() -> Result<()> {
     cargo(&["build", "--quiet", "--package", "harper-server"])?;
     cargo(&["test", "--quiet", "--package", "harper-tests", "--test", "it"])
@@ -56,19 +53,8 @@ pub(crate) fn it() -> Result<()> {
 /// `kill -9` under load.
 pub(crate) fn kill(rounds: &str) -> Result<()> {
     cargo(&["build", "--quiet", "--package", "harper-server"])?;
-    let arguments = [
-        "test",
-        "--quiet",
-        "--package",
-        "harper-tests",
-        "--test",
-        "it",
-        "--",
-        "--ignored",
-        "--nocapture",
-        "kill",
-    ];
-    let mut test = command("cargo", &arguments);
+    let arguments = ["test", "--quiet", "--package", "harper-tests", "--test", "it"];
+    let mut test = command("cargo", &[&arguments[..], &["crash", "--", "--nocapture"]].concat());
     test.env("HARPER_KILL_ROUNDS", rounds);
     run(test)
 }

@@ -1,0 +1,63 @@
+//! Requests of pages from other origins.
+
+use crate::harness::{Home, Server};
+use std::sync::Arc;
+
+fn home() -> Arc<Home> {
+    Home::with_schema("type Dog @table @export { id: ID @primaryKey }")
+}
+
+fn ask(server: &Server, method: &str, origin: &str) -> crate::harness::Reply {
+    let client = server.client();
+    let ask = client.request(method, "/Dog/").header("origin", origin);
+    ask.header("access-control-request-method", "PUT").send()
+}
+
+#[test]
+fn by_default_every_origin_may_read_and_none_with_credentials() {
+    let server = home().start();
+    let read = ask(&server, "GET", "https://a.example").expect(200);
+    assert_eq!(read.header("access-control-allow-origin"), "*");
+    assert!(!read.has("access-control-allow-credentials"), "{read}");
+    assert!(read.header("vary").contains("Origin"), "{read}");
+    let preflight = ask(&server, "OPTIONS", "https://a.example").expect(200);
+    let methods = preflight.header("access-control-allow-methods");
+    for method in ["GET", "PUT", "POST", "PATCH", "DELETE"] {
+        assert!(methods.contains(method), "{methods}");
+    }
+    assert_eq!(
+        preflight.header("access-control-allow-headers"),
+        "Accept, Content-Type, Authorization"
+    );
+}
+
+#[test]
+fn listed_origins_may_send_credentials_and_others_nothing() {
+    let server =
+        home().launch().set("http.corsAccessList=https://a.example,https://b.example").start();
+    let read = ask(&server, "GET", "https://b.example").expect(200);
+    assert_eq!(read.header("access-control-allow-origin"), "https://b.example");
+    assert_eq!(read.header("access-control-allow-credentials"), "true");
+    for origin in ["https://c.example", "https://a.example.evil", "http://a.example", "null"] {
+        let read = ask(&server, "GET", origin).expect(200);
+        assert!(!read.has("access-control-allow-origin"), "{origin}: {read}");
+        let options = ask(&server, "OPTIONS", origin).expect(204);
+        assert!(!options.has("access-control-allow-methods"), "{origin}: {options}");
+    }
+}
+
+#[test]
+fn a_refusal_can_be_read_too_and_a_preflight_needs_no_login() {
+    let server = home().launch_as("run").set("http.corsAccessList=https://a.example").start();
+    let refused = ask(&server, "GET", "https://a.example").expect(401);
+    assert_eq!(refused.header("access-control-allow-origin"), "https://a.example");
+    ask(&server, "OPTIONS", "https://a.example").expect(200);
+}
+
+#[test]
+fn it_can_be_switched_off() {
+    let server = home().launch().set("http.cors=false").start();
+    let read = ask(&server, "GET", "https://a.example").expect(200);
+    assert!(!read.has("access-control-allow-origin"), "{read}");
+    ask(&server, "OPTIONS", "https://a.example").expect(204);
+}

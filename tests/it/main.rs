@@ -1,0 +1,31 @@
+//! Black-box tests of `harper-server`: each starts the real binary in a directory of its own, talks to it over
+//! loopback, and ends it. They know what is documented and nothing of the sources.
+//!
+//! The binary is `HARPER_SERVER_BIN`, else `harper-server` beside the test's own build. `UPDATE_GOLDEN=1` rewrites
+//! the golden files. `HARPER_KILL_ROUNDS` is the number of rounds of the `kill -9` test.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails and says why, in its helpers too"
+)]
+
+mod admin;
+mod auth;
+mod compression;
+mod config;
+mod content;
+mod cors;
+mod crash;
+mod data;
+mod dev;
+mod drain;
+mod files;
+mod harness;
+mod http;
+mod query;
+mod rest;
+mod storage;
+mod workers;
