@@ -170,7 +170,8 @@ impl App {
     ) -> Result<(), StartError> {
         let mut credentials_key = [0; 32];
         getrandom::fill(&mut credentials_key).map_err(StartError::system)?;
-        let connections = Arc::new(AtomicUsize::new(0));
+        let (connections, bodies_bytes) =
+            (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let mut listeners = listeners.into_iter();
         for id in 0..count {
             let seed = Seed {
@@ -184,6 +185,7 @@ impl App {
                 routes: self.routes.subscribe(),
                 phase: self.phase.subscribe(),
                 connections: Arc::clone(&connections),
+                bodies_bytes: Arc::clone(&bodies_bytes),
                 health: Arc::clone(&self.health),
             };
             self.workers.push(worker::start(seed).map_err(StartError::system)?);

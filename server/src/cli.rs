@@ -77,7 +77,9 @@ enum Failed {
 /// Runs the command of the process's command line. The only place that decides exit codes.
 #[must_use]
 pub fn main() -> ExitCode {
-    let (arguments, keys) = sources::split(std::env::args().collect());
+    let (arguments, keys) = sources::split(
+        std::env::args_os().map(|text| text.to_string_lossy().into_owned()).collect(),
+    );
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {

@@ -5,7 +5,7 @@
 
 mod io;
 
-use crate::exchange::{Body, Finished, Request, RequestBody};
+use crate::exchange::{Body, Finished, Held, Request, RequestBody};
 use crate::metrics::{Closed, WorkerMetrics};
 use crate::{auth::Identity, chain, route::Routes, services::Services};
 use hyper::server::conn::http1;
@@ -111,7 +111,8 @@ impl ConnState {
             Stage::Head => http.headers_timeout,
             Stage::Answer => http.timeout,
         };
-        if now.saturating_duration_since(self.since.get()) > limit {
+        // as in Node, 0 switches a timeout off
+        if !limit.is_zero() && now.saturating_duration_since(self.since.get()) > limit {
             self.expired.set(true);
             self.wake();
         }
@@ -193,7 +194,8 @@ async fn answer(
     } else {
         RequestBody::Incoming(body)
     };
-    let request = Request { head, body, peer, started, identity: Identity::Anonymous };
+    let request =
+        Request { head, body, peer, started, identity: Identity::Anonymous, held: Held::default() };
     let shared = &state.shared;
     let routes = Rc::clone(&shared.routes.borrow());
     let _in_flight = InFlight::begin(&shared.services.metrics);

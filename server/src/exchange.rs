@@ -8,6 +8,8 @@ use http_body::{Frame, SizeHint};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -30,6 +32,41 @@ pub(crate) struct Request {
     pub started: Instant,
     /// Who is asking; set by the authentication layer.
     pub identity: Identity,
+    /// The share of the process's memory for bodies that this request has taken.
+    pub held: Held,
+}
+
+/// Bytes taken from a total that several threads share; given back when dropped.
+#[derive(Default)]
+pub(crate) struct Held {
+    taken: Option<(Arc<AtomicUsize>, usize)>,
+}
+
+impl Held {
+    /// Takes more, so that `bytes` are held; false when the total would pass `bytes_max`.
+    pub(crate) fn raise_to(
+        &mut self,
+        bytes: usize,
+        total: &Arc<AtomicUsize>,
+        bytes_max: usize,
+    ) -> bool {
+        let (_, held) = self.taken.get_or_insert_with(|| (Arc::clone(total), 0));
+        let more = bytes.saturating_sub(*held);
+        if total.fetch_add(more, Ordering::Relaxed) + more > bytes_max {
+            total.fetch_sub(more, Ordering::Relaxed);
+            return false;
+        }
+        *held += more;
+        true
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some((total, held)) = self.taken.take() {
+            total.fetch_sub(held, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Request {
@@ -159,5 +196,22 @@ impl http_body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         self.len().map_or_else(SizeHint::default, |len| SizeHint::with_exact(len as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_counted_limited_and_given_back() {
+        let total = Arc::<AtomicUsize>::default();
+        let mut held = Held::default();
+        assert!(held.raise_to(60, &total, 100));
+        assert!(held.raise_to(80, &total, 100));
+        assert!(!Held::default().raise_to(30, &total, 100));
+        assert_eq!(total.load(Ordering::Relaxed), 80);
+        drop(held);
+        assert_eq!(total.load(Ordering::Relaxed), 0);
     }
 }

@@ -78,6 +78,8 @@ pub(crate) enum Rejected {
     Connections,
     /// `http.bodyBytesMax`.
     BodyBytes,
+    /// `http.bodiesBytesMax`.
+    BodiesBytes,
     /// `pool.queueMax`.
     PoolQueue,
     /// `storage.queueMax` or `storage.maxTransactionQueueTime`.
@@ -89,8 +91,15 @@ pub(crate) enum Rejected {
 }
 
 const CLOSED: [&str; 5] = ["normal", "idle", "timeout", "error", "drain"];
-const REJECTED: [&str; 6] =
-    ["connections", "body_bytes", "pool_queue", "write_queue", "free_space", "sort_records"];
+const REJECTED: [&str; 7] = [
+    "connections",
+    "body_bytes",
+    "bodies_bytes",
+    "pool_queue",
+    "write_queue",
+    "free_space",
+    "sort_records",
+];
 
 /// The counters of one worker.
 #[derive(Default)]

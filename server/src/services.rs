@@ -7,6 +7,7 @@ use crate::metrics::{Rejected, WorkerMetrics};
 use crate::pool::{Pool, PoolError};
 use harper_config::Config;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 /// The services of one worker.
 pub(crate) struct Services {
@@ -20,6 +21,8 @@ pub(crate) struct Services {
     pub credentials: Credentials,
     /// The value of `Keep-Alive` on connections that stay open.
     pub keep_alive: http::HeaderValue,
+    /// Bytes of larger request bodies that the process holds now.
+    pub bodies_bytes: Arc<AtomicUsize>,
     /// Whether connections are ending because the process stops.
     pub draining: std::cell::Cell<bool>,
 }

@@ -66,6 +66,8 @@ pub(crate) struct Seed {
     pub phase: watch::Receiver<Phase>,
     /// Open connections of the process.
     pub connections: Arc<AtomicUsize>,
+    /// Bytes of larger request bodies that the process holds.
+    pub bodies_bytes: Arc<AtomicUsize>,
     /// Where a worker says that it lives.
     pub health: Arc<Health>,
 }
@@ -96,6 +98,7 @@ fn run(seed: Seed) -> io::Result<()> {
             routes,
             phase,
             connections,
+            bodies_bytes,
             health,
         } = seed;
         let ttl = config.authentication.cache_ttl;
@@ -104,7 +107,8 @@ fn run(seed: Seed) -> io::Result<()> {
         let keep_alive = keep_alive(&config);
         let http1 = http1(&config);
         let draining = Cell::new(false);
-        let services = Services { config, pool, metrics, credentials, keep_alive, draining };
+        let services =
+            Services { config, pool, metrics, credentials, keep_alive, bodies_bytes, draining };
         let shared = Rc::new(Shared {
             services,
             routes: RefCell::new(Rc::new(OwnRoutes(Arc::clone(&routes.borrow())))),

@@ -40,7 +40,7 @@ fn they_answer_while_the_application_is_under_load() {
     let server = start();
     let mut stuck: Vec<_> = (0..50).map(|_| server.wire()).collect();
     for wire in &mut stuck {
-        wire.send("PUT /Dog/1 HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\n{");
+        wire.send("PUT /Dog/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{");
     }
     for _ in 0..20 {
         server.admin().get("/livez").expect(200);

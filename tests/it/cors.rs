@@ -1,14 +1,18 @@
 //! Requests of pages from other origins.
 
-use crate::harness::{Home, Server};
+use crate::harness::server::{PASSWORD, USERNAME};
+use crate::harness::{Client, Home, Reply, Server};
 use std::sync::Arc;
 
 fn home() -> Arc<Home> {
     Home::with_schema("type Dog @table @export { id: ID @primaryKey }")
 }
 
-fn ask(server: &Server, method: &str, origin: &str) -> crate::harness::Reply {
-    let client = server.client();
+fn ask(server: &Server, method: &str, origin: &str) -> Reply {
+    send(&server.client().login(USERNAME, PASSWORD), method, origin)
+}
+
+fn send(client: &Client, method: &str, origin: &str) -> Reply {
     let ask = client.request(method, "/Dog/").header("origin", origin);
     ask.header("access-control-request-method", "PUT").send()
 }
@@ -49,9 +53,10 @@ fn listed_origins_may_send_credentials_and_others_nothing() {
 #[test]
 fn a_refusal_can_be_read_too_and_a_preflight_needs_no_login() {
     let server = home().launch_as("run").set("http.corsAccessList=https://a.example").start();
-    let refused = ask(&server, "GET", "https://a.example").expect(401);
+    let client = server.client();
+    let refused = send(&client, "GET", "https://a.example").expect(401);
     assert_eq!(refused.header("access-control-allow-origin"), "https://a.example");
-    ask(&server, "OPTIONS", "https://a.example").expect(200);
+    send(&client, "OPTIONS", "https://a.example").expect(200);
 }
 
 #[test]
@@ -60,4 +65,16 @@ fn it_can_be_switched_off() {
     let read = ask(&server, "GET", "https://a.example").expect(200);
     assert!(!read.has("access-control-allow-origin"), "{read}");
     ask(&server, "OPTIONS", "https://a.example").expect(204);
+}
+
+#[test]
+fn a_foreign_page_is_nobody_where_local_clients_need_no_login() {
+    let server = home().start();
+    let (client, own) = (server.client(), format!("http://{}", server.http));
+    send(&client, "GET", &own).expect(200);
+    send(&client, "GET", "https://a.example").expect(401);
+    send(&client, "GET", "null").expect(401);
+    let mut wire = server.wire();
+    wire.send("GET /Dog/ HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert_eq!(wire.reply().status, 401, "a name that a page points at this machine");
 }

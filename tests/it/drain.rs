@@ -15,7 +15,7 @@ fn launch() -> Launch {
 fn begin_upload(server: &Server, id: &str) -> Wire {
     let mut wire = server.wire();
     wire.send(format!(
-        "PUT /Dog/{id} HTTP/1.1\r\nHost: test\r\nContent-Length: 14\r\n\r\n{{\"name\""
+        "PUT /Dog/{id} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 14\r\n\r\n{{\"name\""
     ));
     eventually("the request to be in flight", || {
         (server.metric("harper_http_requests_in_flight") >= 1.0).then_some(())

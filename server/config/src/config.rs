@@ -55,6 +55,8 @@ pub struct Http {
     pub header_bytes_max: usize,
     /// Size of a request body.
     pub body_bytes_max: usize,
+    /// Size of all request bodies that are held at once.
+    pub bodies_bytes_max: usize,
     /// Open connections of the process.
     pub connections_max: usize,
     /// The request log; none when there is no `http.logging` block.
@@ -222,6 +224,7 @@ impl Reader<'_> {
             timeout: self.millis("http.timeout"),
             header_bytes_max: self.size("http.maxHeaderSize"),
             body_bytes_max: self.size("http.bodyBytesMax"),
+            bodies_bytes_max: self.size("http.bodiesBytesMax"),
             connections_max: self.size("http.connectionsMax"),
             logging: self.sections.contains("http.logging").then(|| HttpLogging {
                 level: self.text("http.logging.level"),

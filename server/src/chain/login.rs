@@ -6,6 +6,7 @@ use crate::error::Answer;
 use crate::exchange::Request;
 use crate::services::Services;
 use http::header;
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 /// Who a loopback client without credentials is, where `authentication.authorizeLocal` says so.
@@ -20,12 +21,46 @@ pub(super) async fn identify(services: &Services, request: &mut Request) -> Answ
         Some(credentials) => {
             services.credentials.identify(credentials.as_bytes(), request.started).await?
         }
-        None if services.config.authentication.authorize_local
-            && request.peer.ip().to_canonical().is_loopback() =>
-        {
+        None if services.config.authentication.authorize_local && is_local(request) => {
             Identity::User(Arc::clone(&LOCAL))
         }
         None => Identity::Anonymous,
     };
     Ok(())
+}
+
+/// Whether a request was made on this machine by something other than a foreign web page: the peer and the name it
+/// asked for are loopback (a page can point a name of its own at 127.0.0.1), and the page it comes from, if any, is ours.
+fn is_local(request: &Request) -> bool {
+    // only HTTP/1.0, which no browser speaks, comes without a name
+    let host = request.header(header::HOST).unwrap_or("localhost");
+    let is_own_page = match request.head.headers.get(header::ORIGIN) {
+        None => true,
+        Some(origin) => origin.to_str().is_ok_and(|origin| origin == format!("http://{host}")),
+    };
+    request.peer.ip().to_canonical().is_loopback() && is_loopback_name(host) && is_own_page
+}
+
+fn is_loopback_name(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback_name;
+
+    #[test]
+    fn loopback_names() {
+        for name in ["localhost", "LOCALHOST:9926", "127.0.0.1", "127.9.9.9:1", "[::1]:9926"] {
+            assert!(is_loopback_name(name), "{name}");
+        }
+        for name in ["", "localhost.evil.example", "10.0.0.1:9926", "[::2]", "example:9926"] {
+            assert!(!is_loopback_name(name), "{name}");
+        }
+    }
 }

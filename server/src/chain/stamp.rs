@@ -26,6 +26,7 @@ fn stays_open(services: &Services, request: &Request) -> bool {
         tokens.into_iter().any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"))
     };
     request.head.version == Version::HTTP_11
+        && !services.config.http.keep_alive_timeout.is_zero()
         && !services.draining.get()
         && !request.head.headers.get_all(header::CONNECTION).iter().any(closes)
 }

@@ -77,13 +77,21 @@ pub(super) fn read(options: &Options, command: Command, keys: Keys) -> Result<Se
         defaults: &defaults,
         default_json: default_json.as_deref(),
         file: None,
-        env: std::env::vars().collect(),
+        env: environment(),
         cli,
         set_json: set_json.as_deref(),
     };
     let file = file(options, &sources)?;
     sources.file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
     Ok(Settings { loaded: load(&sources), app })
+}
+
+/// The environment; a variable that is not UTF-8 can name no key or hold no value of one.
+fn environment() -> Vec<(String, String)> {
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
 }
 
 fn application(options: &Options, command: Command) -> Result<Option<PathBuf>, Failed> {

@@ -8,11 +8,14 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, header};
 use http_body_util::BodyExt;
 
+/// Bodies up to this size are not counted against `http.bodiesBytesMax`: the number of connections bounds them.
+const UNCOUNTED_BYTES: usize = 64 * 1024;
+
 /// The whole body.
 ///
 /// # Errors
-/// 413 for more than `http.bodyBytesMax` (RFC 9110 §15.5.14; the connection is then closed), 400 for a broken
-/// transfer.
+/// 413 for more than `http.bodyBytesMax` (RFC 9110 §15.5.14; the connection is then closed), 503 when the process
+/// holds `http.bodiesBytesMax` already, 400 for a broken transfer.
 pub(crate) async fn read(services: &Services, request: &mut Request) -> Answer<Bytes> {
     let bytes_max = services.config.http.body_bytes_max;
     let RequestBody::Incoming(mut incoming) =
@@ -31,14 +34,20 @@ pub(crate) async fn read(services: &Services, request: &mut Request) -> Answer<B
         let frame = frame.map_err(|error| broken(&error))?;
         let Ok(data) = frame.into_data() else { continue };
         let so_far = first.as_ref().map_or(0, Bytes::len) + rest.len();
-        if so_far + data.len() > bytes_max {
+        let size = so_far + data.len();
+        if size > bytes_max {
             return Err(too_large(services, bytes_max));
+        }
+        let all_max = services.config.http.bodies_bytes_max;
+        if size > UNCOUNTED_BYTES && !request.held.raise_to(size, &services.bodies_bytes, all_max) {
+            return Err(too_many(services));
         }
         match &first {
             None => first = Some(data),
             Some(begin) => {
                 if rest.is_empty() {
-                    rest.reserve(announced.unwrap_or(0).saturating_sub(begin.len()));
+                    // room for what is announced, within what a client may take without sending it
+                    rest.reserve(announced.unwrap_or(0).saturating_sub(begin.len()).min(1 << 20));
                 }
                 rest.extend_from_slice(&data);
             }
@@ -49,6 +58,12 @@ pub(crate) async fn read(services: &Services, request: &mut Request) -> Answer<B
         Some(begin) => [begin, rest.freeze()].concat().into(),
         None => Bytes::new(),
     })
+}
+
+fn too_many(services: &Services) -> Box<Failure> {
+    services.metrics.rejected(Rejected::BodiesBytes);
+    Failure::new(Code::Overloaded, "The server holds as many request bodies as it may; try again")
+        .with(header::CONNECTION, HeaderValue::from_static("close"))
 }
 
 fn too_large(services: &Services, bytes_max: usize) -> Box<Failure> {

@@ -34,7 +34,7 @@ impl Wire {
 
     /// Writes a GET without further headers.
     pub(crate) fn get(&mut self, target: &str) -> &mut Self {
-        self.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"))
+        self.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
     }
 
     /// Says that nothing more will be sent.

@@ -43,7 +43,7 @@ fn a_slow_body_is_cut_after_timeout() {
     let server = home().launch().set("http.timeout=1500").start();
     let mut slow = server.wire();
     let begun = Instant::now();
-    slow.send("PUT /Dog/1 HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\n{");
+    slow.send("PUT /Dog/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{");
     if let Some(reply) = slow.try_reply() {
         assert_eq!(reply.status, 408, "{reply}");
     }

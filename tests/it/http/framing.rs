@@ -9,13 +9,13 @@ fn a_connection_serves_many_requests() {
     for _ in 0..100 {
         assert_eq!(wire.get("/Dog/").reply().expect(200).text(), "[]");
     }
-    wire.send("PUT /Dog/1 HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\n{}");
+    wire.send("PUT /Dog/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}");
     assert_eq!(wire.reply().status, 204);
-    wire.send("PUT /Dog/2 HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n");
+    wire.send("PUT /Dog/2 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n");
     assert_eq!(wire.reply().status, 204);
     wire.get("/Dog/none").reply().expect(404);
     assert_eq!(wire.get("/Dog/?select(id)").reply().text(), r#"["1","2"]"#);
-    wire.send("GET /Dog/ HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    wire.send("GET /Dog/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let last = wire.reply().expect(200);
     assert_eq!(last.header("connection"), "close");
     assert!(!last.has("keep-alive"), "{last}");
@@ -32,13 +32,13 @@ fn pipelined_requests_are_answered_in_order() {
     let mut wire = server.wire();
     let mut all = String::new();
     for id in 0..50 {
-        all += &format!("GET /Dog/{id}?select(name) HTTP/1.1\r\nHost: test\r\n\r\n");
+        all += &format!("GET /Dog/{id}?select(name) HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let body = format!(r#"{{"name":"new {id}"}}"#);
         all += &format!(
-            "PUT /Dog/{id} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n{body}",
+            "PUT /Dog/{id} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        all += &format!("GET /Dog/{id}?select(name) HTTP/1.1\r\nHost: test\r\n\r\n");
+        all += &format!("GET /Dog/{id}?select(name) HTTP/1.1\r\nHost: localhost\r\n\r\n");
     }
     wire.send(&all);
     for id in 0..50 {
@@ -46,7 +46,7 @@ fn pipelined_requests_are_answered_in_order() {
         assert_eq!(wire.reply().status, 204);
         assert_eq!(wire.reply().text(), format!("\"new {id}\""));
     }
-    wire.get("/Dog/").send("GET /Dog/7 HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    wire.get("/Dog/").send("GET /Dog/7 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert_eq!(wire.reply().json().as_array().unwrap().len(), 50);
     assert_eq!(wire.reply().json()["name"], "new 7", "none is lost before the close");
     wire.closed();
@@ -56,7 +56,7 @@ fn pipelined_requests_are_answered_in_order() {
 fn a_request_may_come_byte_by_byte() {
     let server = home().start();
     let mut wire = server.wire();
-    for byte in b"PUT /Dog/1 HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\n{}" {
+    for byte in b"PUT /Dog/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}" {
         wire.send([*byte]);
     }
     assert_eq!(wire.reply().status, 204);
@@ -82,7 +82,7 @@ fn http_1_0_is_answered_and_closed() {
 #[test]
 fn requests_that_could_be_read_in_two_ways_are_refused_and_the_connection_closed() {
     let server = home().start();
-    let host = "Host: test\r\n";
+    let host = "Host: localhost\r\n";
     let cases = [
         ("no Host", "GET /Dog/ HTTP/1.1\r\n\r\n".to_owned()),
         ("two Hosts", format!("GET /Dog/ HTTP/1.1\r\n{host}Host: other\r\n\r\n")),
@@ -141,7 +141,7 @@ fn requests_that_could_be_read_in_two_ways_are_refused_and_the_connection_closed
     ];
     for (what, request) in cases {
         let mut wire = server.wire();
-        wire.send(&request).send("GET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n");
+        wire.send(&request).send("GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let reply = wire.reply();
         assert_eq!(reply.status, 400, "{what}: {reply}");
         assert_eq!(reply.header("connection"), "close", "{what}: {reply}");
@@ -155,7 +155,7 @@ fn requests_that_could_be_read_in_two_ways_are_refused_and_the_connection_closed
 fn content_length_beside_chunked_ends_the_connection() {
     let server = home().start();
     let mut wire = server.wire();
-    wire.send("PUT /Dog/1 HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n");
+    wire.send("PUT /Dog/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n");
     // RFC 9112 §6.1 leaves the choice between an error and chunked, but not what comes after
     let first = wire.reply();
     assert!(matches!(first.status, 204 | 400), "{first}");
@@ -166,7 +166,7 @@ fn content_length_beside_chunked_ends_the_connection() {
 #[test]
 fn a_body_that_nobody_reads_is_not_taken_for_a_request() {
     let server = home().start();
-    let inner = "GET /Dog/smuggled HTTP/1.1\r\nHost: test\r\n\r\n";
+    let inner = "GET /Dog/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for (method, path, status) in [
         ("PUT", "/Nope", 404),
         ("POST", "/Dog/1", 405),
@@ -175,7 +175,7 @@ fn a_body_that_nobody_reads_is_not_taken_for_a_request() {
     ] {
         let mut wire = server.wire();
         wire.send(format!(
-            "{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n{inner}",
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{inner}",
             inner.len()
         ));
         wire.reply().expect(status);
@@ -185,7 +185,7 @@ fn a_body_that_nobody_reads_is_not_taken_for_a_request() {
         }
     }
     let mut wire = server.wire();
-    wire.send("PUT /Nope HTTP/1.1\r\nHost: test\r\nContent-Length: 8000000\r\n\r\n");
+    wire.send("PUT /Nope HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8000000\r\n\r\n");
     wire.send("x".repeat(8_000_000));
     wire.reply().expect(404);
 }
@@ -195,7 +195,7 @@ fn expect_100_continue_is_honoured() {
     let server = home().start();
     let mut wire = server.wire();
     wire.send(
-        "PUT /Dog/1 HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
+        "PUT /Dog/1 HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
     );
     assert_eq!(wire.head().unwrap().0, 100);
     wire.send("{}");
@@ -206,8 +206,8 @@ fn expect_100_continue_is_honoured() {
 fn a_body_that_breaks_off_writes_nothing() {
     let server = home().start();
     for request in [
-        "PUT /Dog/1 HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n{}",
-        "PUT /Dog/1 HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
+        "PUT /Dog/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{}",
+        "PUT /Dog/1 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
     ] {
         let mut wire = server.wire();
         wire.send(request).finish_sending();

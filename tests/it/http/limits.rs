@@ -8,7 +8,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 fn a_head_beyond_the_limit_is_431() {
     let server = home().start();
     let request = |bytes: usize| {
-        format!("GET /Dog/ HTTP/1.1\r\nHost: test\r\nX: {}\r\n\r\n", "x".repeat(bytes))
+        format!("GET /Dog/ HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(bytes))
     };
     server.wire().send(request(15_500)).reply().expect(200);
     for bytes in [17_000, 200_000] {
@@ -22,7 +22,7 @@ fn a_head_beyond_the_limit_is_431() {
     small.wire().send(request(9_500)).reply().expect(431);
     let many: String = (0..150).map(|number| format!("X-{number}: a\r\n")).collect();
     let refused =
-        server.wire().send(format!("GET /Dog/ HTTP/1.1\r\nHost: test\r\n{many}\r\n")).reply();
+        server.wire().send(format!("GET /Dog/ HTTP/1.1\r\nHost: localhost\r\n{many}\r\n")).reply();
     refused.expect(431);
     let long = server.wire().get(&format!("/Dog/?name={}", "x".repeat(70_000))).reply();
     assert!(matches!(long.status, 414 | 431), "{long}");

@@ -48,7 +48,9 @@ fn a_large_list_is_chunked_and_complete() {
 fn head_of_a_large_list_has_no_body() {
     let server = start();
     let mut wire = server.wire();
-    wire.send("HEAD /T/ HTTP/1.1\r\nHost: test\r\n\r\nGET /T/1 HTTP/1.1\r\nHost: test\r\n\r\n");
+    wire.send(
+        "HEAD /T/ HTTP/1.1\r\nHost: localhost\r\n\r\nGET /T/1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    );
     assert_eq!(wire.head().unwrap().0, 200);
     assert_eq!(wire.reply().expect(200).json()["id"], 1, "the next answer follows at once");
 }

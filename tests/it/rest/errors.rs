@@ -82,13 +82,13 @@ fn a_body_beyond_the_limit_is_413_however_it_is_framed() {
     assert_eq!(refused.error(), "The body is larger than 1000 bytes");
     assert_eq!(refused.header("connection"), "close");
     let mut wire = server.wire();
-    wire.send("PUT /Dog/1 HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n");
+    wire.send("PUT /Dog/1 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
     for _ in 0..5 {
         wire.send(format!("100\r\n{}\r\n", "x".repeat(256)));
     }
     assert_eq!(wire.reply().status, 413, "a chunked body is counted as it comes");
     let mut wire = server.wire();
-    wire.send("PUT /Dog/1 HTTP/1.1\r\nHost: test\r\nContent-Length: 100000000\r\n\r\n");
+    wire.send("PUT /Dog/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n\r\n");
     assert_eq!(wire.reply().status, 413, "an announced size is refused before it is sent");
     assert_eq!(client.get("/Dog/1").json()["name"].as_str().unwrap().len(), 1000 - 11);
 }
