@@ -31,6 +31,9 @@ const CONNECTIONS_MAX: usize = 64;
 /// Time for a request's head, and for an idle connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Time for a whole connection: one that does not read its answers must not keep its place from a probe.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// What the admin listener reports.
 pub(crate) struct Admin {
     /// The probes.
@@ -94,7 +97,8 @@ fn run(admin: Admin, listener: StdListener) -> io::Result<()> {
                 let mut builder = http1::Builder::new();
                 builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
                 // a probe that breaks off is no news
-                let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+                let served = builder.serve_connection(TokioIo::new(stream), service);
+                let _ = tokio::time::timeout(CONNECTION_TIMEOUT, served).await;
             });
         }
     })

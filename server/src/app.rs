@@ -29,6 +29,9 @@ use tokio::sync::watch;
 /// The administrator's name when none is given.
 const ADMIN: &str = "admin";
 
+/// Time for a worker to end when it has been told to give up; one that waits for a dead disk does not.
+const LAST_GRACE: Duration = Duration::from_secs(1);
+
 /// Who may administrate, as given from outside.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Credentials {
@@ -135,7 +138,11 @@ impl App {
             Threads::Count(count) => count,
         };
         let pool_threads = config.pool_threads.unwrap_or_else(|| count.max(2));
-        let pool = Pool::start(pool_threads, config.pool_queue_max).map_err(StartError::system)?;
+        let pool =
+            Pool::start("pool", pool_threads, config.pool_queue_max).map_err(StartError::system)?;
+        let logins_max = config.authentication.verifications_max;
+        let logins =
+            Pool::start("login", count.div_ceil(2), logins_max).map_err(StartError::system)?;
         let metrics = Metrics::default();
         let listeners = bind("http.port", config.http.port.as_ref(), reach, count)?;
         let admin_listeners = bind("admin.port", config.admin.port.as_ref(), reach, 1)?;
@@ -156,7 +163,7 @@ impl App {
         let (routes, _) = watch::channel(routes);
         let mut app =
             Self { config, store, workers: Vec::new(), phase, routes, health, http, admin };
-        app.start_workers(count, listeners, &pool, &metrics, &users)?;
+        app.start_workers(count, listeners, [&pool, &logins], &metrics, &users)?;
         Ok(app)
     }
 
@@ -164,7 +171,7 @@ impl App {
         &mut self,
         count: usize,
         listeners: Vec<TcpListener>,
-        pool: &Pool,
+        [pool, logins]: [&Pool; 2],
         metrics: &Metrics,
         users: &Arc<Users>,
     ) -> Result<(), StartError> {
@@ -179,6 +186,7 @@ impl App {
                 listeners: listeners.next().into_iter().collect(),
                 config: Arc::clone(&self.config),
                 pool: pool.clone(),
+                logins: logins.clone(),
                 metrics: metrics.worker(),
                 users: Arc::clone(users),
                 credentials_key,
@@ -217,9 +225,9 @@ impl App {
         }
         let all_finished = self.workers.iter().all(JoinHandle::is_finished);
         self.phase.send_replace(Phase::Ended);
-        for worker in self.workers {
-            // a worker that panicked has said so
-            let _ = worker.join();
+        let grace = Instant::now() + LAST_GRACE;
+        while Instant::now() < grace && !self.workers.iter().all(JoinHandle::is_finished) {
+            std::thread::park_timeout(Duration::from_millis(5));
         }
         if !all_finished {
             tracing::warn!("some requests did not finish in time and were cut");
@@ -240,6 +248,8 @@ fn open_store(root: &Path, config: &Config) -> Result<Store, StartError> {
         durability,
         tables_max: storage.trees_max,
         queue_max: storage.queue_max,
+        queue_bytes_max: storage.queue_bytes_max,
+        batch_bytes_max: storage.batch_bytes_max,
         batch_max: storage.batch_max,
         free_bytes_min: storage.free_bytes_min,
         log_age_ms_max: u64::try_from(storage.change_log_age_max.as_millis()).unwrap_or(u64::MAX),
@@ -274,12 +284,13 @@ fn ensure_admin(users: &Users, root: &Path, credentials: Credentials) -> Result<
 }
 
 fn write_secret(path: &Path, secret: &str) -> std::io::Result<()> {
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
+    // made anew, for the mode of a file that is there would stay as it is
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     writeln!(file, "{secret}")?;
     file.sync_all()
 }

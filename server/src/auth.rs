@@ -5,7 +5,7 @@ pub(crate) mod cache;
 pub(crate) mod password;
 pub(crate) mod users;
 
-use std::sync::Arc;
+use std::rc::Rc;
 use users::User;
 
 /// Who makes a request.
@@ -13,8 +13,9 @@ use users::User;
 pub(crate) enum Identity {
     /// Nobody in particular.
     Anonymous,
-    /// A user of this server.
-    User(Arc<User>),
+    /// A user of this server. Each worker has its own copy, so that requests count it up and down without a locked
+    /// instruction.
+    User(Rc<User>),
 }
 
 impl Identity {

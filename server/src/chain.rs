@@ -11,10 +11,11 @@ mod login;
 mod stamp;
 
 use crate::error::Failure;
-use crate::exchange::{Request, Response};
+use crate::exchange::{Request, RequestBody, Response};
 use crate::reply;
 use crate::route::Routes;
 use crate::services::Services;
+use http::{HeaderValue, header};
 
 /// The layers there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +87,10 @@ pub(crate) async fn handle(services: &Services, routes: &Routes, mut request: Re
     };
     let mut response =
         answer.unwrap_or_else(|failure| reply::problem(&failure, &request.head.headers));
+    let unread = std::mem::replace(&mut request.body, RequestBody::Empty);
+    if !unread.drain(&request.head.headers).await {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     for layer in ORDER[..passed].iter().rev() {
         layer.response(services, &request, &mut response).await;
     }

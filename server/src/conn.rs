@@ -21,7 +21,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 /// What a client that was too slow to send its request is told (RFC 9110 §15.5.9).
@@ -44,6 +43,8 @@ pub(crate) struct ConnState {
     stage: Cell<Stage>,
     since: Cell<Instant>,
     expired: Cell<bool>,
+    /// Whether the answer has been handed to hyper whole, but perhaps not yet to the client.
+    answered: Cell<bool>,
     draining: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     shared: Rc<Shared>,
@@ -73,6 +74,7 @@ impl ConnState {
             stage: Cell::new(Stage::Head),
             since: Cell::new(shared.coarse_now.get()),
             expired: Cell::new(false),
+            answered: Cell::new(false),
             draining: Cell::new(false),
             waker: RefCell::default(),
             shared,
@@ -92,11 +94,20 @@ impl ConnState {
         }
     }
 
-    /// Bytes were taken by the client, which restarts its time: the end of a large answer may still be on its way
-    /// when the next request could come.
+    /// Bytes were taken by the client, which restarts its time.
     fn sent(&self, count: usize) {
         self.metrics().bytes_sent.add(count as u64);
-        self.since.set(self.shared.coarse_now.get());
+        if self.stage.get() == Stage::Answer {
+            self.since.set(self.shared.coarse_now.get());
+        }
+    }
+
+    /// All that was written has been taken. hyper flushes only when its own buffer is empty, so an answer that is
+    /// complete has then been sent to its end.
+    fn flushed(&self) {
+        if self.answered.take() {
+            self.enter(Stage::Idle);
+        }
     }
 
     fn metrics(&self) -> &WorkerMetrics {
@@ -105,6 +116,13 @@ impl ConnState {
 
     /// Ends the connection if it has been in its stage for too long.
     pub(crate) fn sweep(&self, now: Instant) {
+        if self.is_overdue(now) {
+            self.expired.set(true);
+            self.wake();
+        }
+    }
+
+    fn is_overdue(&self, now: Instant) -> bool {
         let http = &self.shared.services.config.http;
         let limit = match self.stage.get() {
             Stage::Idle => http.keep_alive_timeout,
@@ -112,10 +130,7 @@ impl ConnState {
             Stage::Answer => http.timeout,
         };
         // as in Node, 0 switches a timeout off
-        if !limit.is_zero() && now.saturating_duration_since(self.since.get()) > limit {
-            self.expired.set(true);
-            self.wake();
-        }
+        !limit.is_zero() && now.saturating_duration_since(self.since.get()) > limit
     }
 
     /// Lets the connection end when it is next idle.
@@ -156,7 +171,10 @@ pub(crate) async fn serve(state: Rc<ConnState>, stream: TcpStream, peer: SocketA
         }
         match Pin::new(&mut connection).poll(cx) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
-            Poll::Pending if state.expired.get() => Poll::Ready(None),
+            // looked at anew: the poll may just have begun a request or sent the rest of an answer
+            Poll::Pending if state.expired.take() && state.is_overdue(shared.coarse_now.get()) => {
+                Poll::Ready(None)
+            }
             Poll::Pending => Poll::Pending,
         }
     });
@@ -169,11 +187,10 @@ pub(crate) async fn serve(state: Rc<ConnState>, stream: TcpStream, peer: SocketA
         }
         None if state.stage.get() == Stage::Idle => Closed::Idle,
         None => {
-            let mut stream = connection.into_parts().io.into_inner().into_inner();
             if state.stage.get() == Stage::Head {
-                // best effort: the socket's buffer is empty, so this does not wait
-                let _ = stream.write_all(REQUEST_TIMEOUT).await;
-                let _ = stream.shutdown().await;
+                // every answer before has been taken; nothing waits here for a client that was too slow already
+                let stream = connection.into_parts().io.into_inner().into_inner();
+                let _ = stream.try_write(REQUEST_TIMEOUT);
             }
             Closed::Timeout
         }
@@ -187,6 +204,7 @@ async fn answer(
     peer: SocketAddr,
 ) -> Result<http::Response<Body>, Infallible> {
     let started = Instant::now();
+    state.answered.set(false);
     state.enter(Stage::Answer);
     let (head, body) = request.into_parts();
     let body = if hyper::body::Body::is_end_stream(&body) {
@@ -207,7 +225,7 @@ async fn answer(
 
 impl crate::exchange::OnFinish for ConnState {
     fn finish(&self) {
-        self.enter(Stage::Idle);
+        self.answered.set(true);
     }
 }
 

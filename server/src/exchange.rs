@@ -4,14 +4,16 @@
 use bytes::Bytes;
 use futures_util::Stream;
 use http::request::Parts;
+use http::{HeaderMap, header};
 use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::auth::Identity;
 
@@ -83,6 +85,32 @@ pub(crate) enum RequestBody {
     Empty,
     /// From the connection.
     Incoming(hyper::body::Incoming),
+}
+
+/// What is read of a body that nobody wants, so that the connection can go on: closing it while the client still sends
+/// could lose the answer (RFC 9112 §9.6).
+const UNWANTED_BYTES_MAX: usize = 64 * 1024;
+/// Time for it.
+const UNWANTED_TIME_MAX: Duration = Duration::from_secs(1);
+
+impl RequestBody {
+    /// Reads and drops what is left of the body; false when that is too much, and the connection has to be closed.
+    pub(crate) async fn drain(self, headers: &HeaderMap) -> bool {
+        let Self::Incoming(mut body) = self else { return true };
+        // a client that waits for 100 has sent nothing yet, and is not asked to
+        if headers.contains_key(header::EXPECT) {
+            return false;
+        }
+        let read = async {
+            let mut left = UNWANTED_BYTES_MAX;
+            while let Some(frame) = body.frame().await {
+                let len = frame.ok()?.data_ref().map_or(0, Bytes::len);
+                left = left.checked_sub(len)?;
+            }
+            Some(())
+        };
+        tokio::time::timeout(UNWANTED_TIME_MAX, read).await.is_ok_and(|read| read.is_some())
+    }
 }
 
 /// A response as the chain sees it.

@@ -82,6 +82,8 @@ pub(crate) enum Rejected {
     BodiesBytes,
     /// `pool.queueMax`.
     PoolQueue,
+    /// `authentication.verificationsMax`.
+    Logins,
     /// `storage.queueMax` or `storage.maxTransactionQueueTime`.
     WriteQueue,
     /// `storage.freeBytesMin`.
@@ -91,11 +93,12 @@ pub(crate) enum Rejected {
 }
 
 const CLOSED: [&str; 5] = ["normal", "idle", "timeout", "error", "drain"];
-const REJECTED: [&str; 7] = [
+const REJECTED: [&str; 8] = [
     "connections",
     "body_bytes",
     "bodies_bytes",
     "pool_queue",
+    "logins",
     "write_queue",
     "free_space",
     "sort_records",

@@ -5,7 +5,11 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// How long work under way waits before it looks for room again.
+const ROOM_AGAIN: Duration = Duration::from_millis(5);
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -28,16 +32,16 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Starts `threads` threads with room for `queue_max` waiting jobs.
+    /// Starts `threads` threads called `name` with room for `queue_max` waiting jobs.
     ///
     /// # Errors
     /// The system's refusal of a thread.
-    pub(crate) fn start(threads: usize, queue_max: usize) -> std::io::Result<Self> {
+    pub(crate) fn start(name: &str, threads: usize, queue_max: usize) -> std::io::Result<Self> {
         let (jobs, queue) = bounded::<Job>(queue_max);
         for number in 0..threads {
             let queue = queue.clone();
             std::thread::Builder::new()
-                .name(format!("pool/{number}"))
+                .name(format!("{name}/{number}"))
                 .spawn(move || run(&queue))?;
         }
         Ok(Self { jobs, rejected: Arc::default() })
@@ -53,8 +57,10 @@ impl Pool {
     ) -> Result<T, PoolError> {
         let (done, result) = oneshot::channel();
         let job: Job = Box::new(move || {
-            // the caller may have gone away; its result is then of no use to anyone
-            let _ = done.send(work());
+            // work whose caller has gone away is of no use to anyone
+            if !done.is_closed() {
+                let _ = done.send(work());
+            }
         });
         match self.jobs.try_send(job) {
             Ok(()) => result.await.map_err(|_| PoolError::Failed),
@@ -63,6 +69,21 @@ impl Pool {
                 Err(PoolError::Full)
             }
         }
+    }
+
+    /// The same for the next part of work that has begun: it waits for room, since an answer that is half sent cannot
+    /// be refused any more.
+    ///
+    /// # Errors
+    /// [`PoolError::Failed`] when the work panicked.
+    pub(crate) async fn go_on<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, PoolError> {
+        while self.jobs.is_full() {
+            tokio::time::sleep(ROOM_AGAIN).await;
+        }
+        self.run(work).await
     }
 
     /// Jobs waiting now.
@@ -96,7 +117,7 @@ mod tests {
 
     #[test]
     fn work_returns_its_result_and_a_panic_is_contained() {
-        let pool = Pool::start(1, 4).unwrap();
+        let pool = Pool::start("test", 1, 4).unwrap();
         assert_eq!(block_on(pool.run(|| 2 + 2)), Ok(4));
         assert_eq!(block_on(pool.run(|| -> u8 { panic!("on purpose") })), Err(PoolError::Failed));
         assert_eq!(block_on(pool.run(|| 1)), Ok(1));
@@ -104,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_refuses_at_once() {
-        let pool = Pool::start(1, 1).unwrap();
+        let pool = Pool::start("test", 1, 1).unwrap();
         let (release, gate) = bounded::<()>(0);
         let (begun, started) = bounded::<()>(1);
         let refused = block_on(async {

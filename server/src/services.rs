@@ -2,10 +2,12 @@
 //! remembered credentials.
 
 use crate::auth::cache::Credentials;
+use crate::auth::users::User;
 use crate::error::{Answer, Code, Failure};
 use crate::metrics::{Rejected, WorkerMetrics};
 use crate::pool::{Pool, PoolError};
 use harper_config::Config;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -19,6 +21,8 @@ pub(crate) struct Services {
     pub metrics: Arc<WorkerMetrics>,
     /// Who is who.
     pub credentials: Credentials,
+    /// Who a loopback client without credentials is, where `authentication.authorizeLocal` says so.
+    pub local_user: Rc<User>,
     /// The value of `Keep-Alive` on connections that stay open.
     pub keep_alive: http::HeaderValue,
     /// Bytes of larger request bodies that the process holds now.

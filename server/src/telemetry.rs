@@ -20,6 +20,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// Lines that may wait for the output.
 const QUEUE_LINES_MAX: usize = 8192;
 
+/// Time for the queued lines to be taken at the end.
+const END_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Lines dropped because the queue was full, since the start of the process.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
@@ -62,6 +65,10 @@ pub(crate) fn start(config: &harper_config::Logging) -> std::io::Result<Guard> {
         registry.with(text).try_init()
     };
     let _ = started;
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(%place, "a fault of the program: {}", panic.payload_as_str().unwrap_or("?"));
+    }));
     Ok(Guard { queue, writer: Some(writer) })
 }
 
@@ -73,8 +80,9 @@ pub(crate) struct Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let _ = self.queue.send(Line::End);
-        if let Some(writer) = self.writer.take() {
+        // a reader of the output that has stopped reading must not keep the process from ending
+        let told = self.queue.send_timeout(Line::End, END_WITHIN).is_ok();
+        if let Some(writer) = self.writer.take().filter(|_| told) {
             let _ = writer.join();
         }
     }

@@ -1,8 +1,8 @@
 //! A worker: one thread with its own runtime, its own listening sockets, its own counters and caches. Nothing on
-//! its request path is shared with another worker.
+//! its request path is shared with another worker, but for the moment in which LMDB hands out a snapshot.
 
 use crate::auth::cache::Credentials;
-use crate::auth::users::Users;
+use crate::auth::users::{User, Users};
 use crate::conn::{self, ConnState, OwnRoutes, Shared};
 use crate::health::Health;
 use crate::metrics::{Rejected, WorkerMetrics};
@@ -54,6 +54,8 @@ pub(crate) struct Seed {
     pub config: Arc<Config>,
     /// Threads for blocking work.
     pub pool: Pool,
+    /// Threads that verify passwords.
+    pub logins: Pool,
     /// Its own counters.
     pub metrics: Arc<WorkerMetrics>,
     /// The users.
@@ -92,6 +94,7 @@ fn run(seed: Seed) -> io::Result<()> {
             listeners,
             config,
             pool,
+            logins,
             metrics,
             users,
             credentials_key,
@@ -103,12 +106,21 @@ fn run(seed: Seed) -> io::Result<()> {
         } = seed;
         let ttl = config.authentication.cache_ttl;
         let credentials =
-            Credentials::new(users, pool.clone(), Arc::clone(&metrics), credentials_key, ttl);
+            Credentials::new(users, logins, Arc::clone(&metrics), credentials_key, ttl);
         let keep_alive = keep_alive(&config);
         let http1 = http1(&config);
         let draining = Cell::new(false);
-        let services =
-            Services { config, pool, metrics, credentials, keep_alive, bodies_bytes, draining };
+        let local_user = Rc::new(User::local());
+        let services = Services {
+            config,
+            pool,
+            metrics,
+            credentials,
+            local_user,
+            keep_alive,
+            bodies_bytes,
+            draining,
+        };
         let shared = Rc::new(Shared {
             services,
             routes: RefCell::new(Rc::new(OwnRoutes(Arc::clone(&routes.borrow())))),

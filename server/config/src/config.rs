@@ -103,6 +103,8 @@ pub struct Authentication {
     pub authorize_local: bool,
     /// Time a verified credential is remembered.
     pub cache_ttl: Duration,
+    /// Logins that may wait to be verified.
+    pub verifications_max: usize,
 }
 
 /// The log.
@@ -127,6 +129,10 @@ pub struct Storage {
     pub trees_max: u32,
     /// Write requests that may wait.
     pub queue_max: usize,
+    /// Bytes of write requests that are held until they are answered.
+    pub queue_bytes_max: usize,
+    /// Bytes of write requests after which no more join a sync.
+    pub batch_bytes_max: usize,
     /// Write requests that share a sync.
     pub batch_max: usize,
     /// Free space below which writes are refused.
@@ -190,6 +196,7 @@ impl Reader<'_> {
             authentication: Authentication {
                 authorize_local: self.flag("authentication.authorizeLocal"),
                 cache_ttl: self.millis("authentication.cacheTTL"),
+                verifications_max: self.size("authentication.verificationsMax"),
             },
             logging: Logging {
                 level: self.text("logging.level"),
@@ -242,6 +249,8 @@ impl Reader<'_> {
             map_bytes: self.size("storage.mapBytes"),
             trees_max: u32::try_from(self.number("storage.treesMax")).unwrap_or(u32::MAX),
             queue_max: self.size("storage.queueMax"),
+            queue_bytes_max: self.size("storage.queueBytesMax"),
+            batch_bytes_max: self.size("storage.batchBytesMax"),
             batch_max: self.size("storage.batchMax"),
             free_bytes_min: self.number("storage.freeBytesMin"),
             change_log_bytes_max: self.number("storage.changeLogBytesMax"),

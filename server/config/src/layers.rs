@@ -97,6 +97,7 @@ pub fn load(sources: &Sources<'_>) -> Loaded {
 #[derive(Default)]
 struct Layers {
     values: HashMap<&'static str, (Value, Origin)>,
+    defaults: HashMap<&'static str, Value>,
     sections: BTreeSet<String>,
     problems: Vec<Problem>,
 }
@@ -111,6 +112,8 @@ impl Layers {
                 self.set(key, name, &Value::from(text), Origin::Default);
             }
         }
+        let values = self.values.iter().map(|(name, (value, _))| (*name, value.clone()));
+        self.defaults = values.collect();
     }
 
     fn read_text(&mut self, source: &str, text: &str) {
@@ -207,10 +210,9 @@ impl Layers {
             self.sections.insert(section.to_owned());
         }
         if written.is_null() {
-            // null means "unset": a port is then not opened, any other key keeps its default
-            if key.kind == Kind::Port {
-                self.values.insert(key.name, (Value::Null, origin));
-            }
+            // null means "unset": a port is then not opened, any other key has its default again
+            let default = self.defaults.get(key.name).filter(|_| key.kind != Kind::Port);
+            self.values.insert(key.name, (default.cloned().unwrap_or_default(), origin));
             return;
         }
         match value::normalize(key.kind, written) {
@@ -355,6 +357,15 @@ mod tests {
         let config = crate::from_text("http: {port: null, timeout: null}").0.unwrap();
         assert_eq!(config.http.port, None);
         assert_eq!(config.http.timeout.as_millis(), 120_000);
+    }
+
+    #[test]
+    fn null_in_a_higher_source_gives_the_default_back() {
+        let file = Some(("f", "http: {timeout: 5, corsAccessList: [a]}"));
+        let set_json = Some(r#"{"http": {"timeout": null, "corsAccessList": null}}"#);
+        let config = load(&Sources { file, set_json, ..Sources::default() }).config.unwrap();
+        assert_eq!(config.http.timeout.as_millis(), 120_000);
+        assert_eq!(config.http.cors.access_list, None);
     }
 
     #[test]

@@ -67,6 +67,12 @@ pub const KEYS: &[Key] = &[
     // authentication
     key("authentication.authorizeLocal", Bool, "false", "A client on the loopback address without credentials is a super user. `harper-server dev` switches it on."),
     key("authentication.cacheTTL", Millis, "30000", "Time for which a verified credential is remembered."),
+    key(
+        "authentication.verificationsMax",
+        Int(1, 100_000),
+        "64",
+        "Logins that may wait to be verified; one more is answered with 503.",
+    ),
     key("authentication.enableSessions", Bool, "true", "Cookie sessions.").support(SESSIONS),
     key("authentication.operationTokenTimeout", Text, "1d", "Life of an operation token.").support(SESSIONS),
     key("authentication.refreshTokenTimeout", Text, "30d", "Life of a refresh token.").support(SESSIONS),
@@ -111,6 +117,18 @@ pub const KEYS: &[Key] = &[
         "Tables and indexes, counted together, that one database may have. A larger number slows every read.",
     ),
     key("storage.queueMax", Int(1, 1_000_000), "4096", "Write requests that may wait for one database; one more is answered with 503."),
+    key(
+        "storage.queueBytesMax",
+        Bytes,
+        "256M",
+        "Bytes of the write requests that one database holds until they are answered; more is answered with 503.",
+    ),
+    key(
+        "storage.batchBytesMax",
+        Bytes,
+        "64M",
+        "Bytes of write requests after which no more join a sync of the disk.",
+    ),
     key("storage.batchMax", Int(1, 100_000), "1024", "Write requests that share one sync of the disk."),
     key("storage.freeBytesMin", Bytes, "512M", "Free space of the volume below which writes are answered with 507; deletes still work."),
     key("storage.changeLogBytesMax", Bytes, "1G", "Size of one database's change log."),

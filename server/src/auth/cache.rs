@@ -2,11 +2,12 @@
 
 use super::Identity;
 use super::password;
-use super::users::Users;
+use super::users::{User, Users};
 use crate::error::{Answer, Code, Failure};
-use crate::metrics::WorkerMetrics;
-use crate::pool::Pool;
+use crate::metrics::{Rejected, WorkerMetrics};
+use crate::pool::{Pool, PoolError};
 use base64::Engine;
+use http::{HeaderValue, header};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -32,7 +33,8 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
-    /// An empty memory under `key`, which is random and lives as long as the process.
+    /// An empty memory under `key`, which is random and lives as long as the process. Passwords are hashed on `pool`,
+    /// which serves nothing else: a flood of logins must not hold up other work.
     #[must_use]
     pub(crate) fn new(
         users: Arc<Users>,
@@ -64,8 +66,11 @@ impl Credentials {
             }
         }
         let _turn = Turn::begin(self, fingerprint);
+        let generation = self.users.generation();
         let verified = self.verify(name, password).await;
-        if let Ok(identity) = &verified {
+        if let Ok(identity) = &verified
+            && generation == self.users.generation()
+        {
             self.remember(fingerprint, identity.clone());
         }
         verified
@@ -105,11 +110,16 @@ impl Credentials {
             let hash = stored.as_deref().unwrap_or(&NOBODY);
             password::verify(&password, hash) && stored.is_some()
         });
-        let matches = matches.await.map_err(|_| {
-            Failure::new(Code::Overloaded, "Too many logins are being verified; try again")
+        let matches = matches.await.map_err(|error| match error {
+            PoolError::Full => {
+                self.metrics.rejected(Rejected::Logins);
+                Failure::new(Code::Overloaded, "Too many logins are being verified; try again")
+                    .with(header::RETRY_AFTER, HeaderValue::from_static("1"))
+            }
+            PoolError::Failed => Failure::internal("a password could not be verified", &error),
         })?;
         match user {
-            Some(user) if matches && user.active => Ok(Identity::User(user)),
+            Some(user) if matches && user.active => Ok(Identity::User(Rc::new(User::clone(&user)))),
             Some(_) if matches => self.refuse("Cannot complete request: User is inactive"),
             _ => self.refuse("Login failed"),
         }
@@ -187,7 +197,7 @@ mod tests {
             .unwrap();
         let users = Arc::new(Users::open(store.database("system").unwrap()).unwrap());
         users.ensure_super_user("admin", "right").unwrap();
-        let (pool, metrics) = (Pool::start(2, 8).unwrap(), Arc::default());
+        let (pool, metrics) = (Pool::start("test", 2, 8).unwrap(), Arc::default());
         let credentials = Credentials::new(Arc::clone(&users), pool, metrics, [7; 32], ttl);
         Fixture { _root: root, users, credentials }
     }

@@ -24,6 +24,15 @@ pub(crate) struct User {
     pub super_user: bool,
 }
 
+impl User {
+    /// The super user that is nobody in particular: a client on this machine.
+    #[must_use]
+    pub(crate) fn local() -> Self {
+        let (username, password) = ("local".to_owned(), String::new());
+        Self { username, password, active: true, super_user: true }
+    }
+}
+
 /// Why the users could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UsersError {

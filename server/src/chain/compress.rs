@@ -98,7 +98,7 @@ fn compress_stream(chunks: Chunks, pool: Pool) -> Chunks {
             let last = Bytes::from(encoder.into_inner());
             return Ok(Some((last, (chunks, None, pool))));
         };
-        let work = pool.run(move || {
+        let work = pool.go_on(move || {
             let written = encoder.write_all(&chunk).and_then(|()| encoder.flush());
             let part = std::mem::take(encoder.get_mut());
             written.map(|()| (encoder, Bytes::from(part)))
@@ -147,7 +147,7 @@ mod tests {
             text.chunks(999).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let parts = runtime.block_on(async {
-            let pool = Pool::start(1, 4).unwrap();
+            let pool = Pool::start("test", 1, 4).unwrap();
             let stream = compress_stream(Box::pin(stream::iter(chunks)), pool);
             stream.map(Result::unwrap).collect::<Vec<_>>().await
         });

@@ -1,19 +1,12 @@
 //! Who is asking.
 
 use crate::auth::Identity;
-use crate::auth::users::User;
 use crate::error::Answer;
 use crate::exchange::Request;
 use crate::services::Services;
 use http::header;
 use std::net::IpAddr;
-use std::sync::{Arc, LazyLock};
-
-/// Who a loopback client without credentials is, where `authentication.authorizeLocal` says so.
-static LOCAL: LazyLock<Arc<User>> = LazyLock::new(|| {
-    let (username, password) = ("local".to_owned(), String::new());
-    Arc::new(User { username, password, active: true, super_user: true })
-});
+use std::rc::Rc;
 
 /// Sets the request's identity from its `Authorization` header.
 pub(super) async fn identify(services: &Services, request: &mut Request) -> Answer<()> {
@@ -22,7 +15,7 @@ pub(super) async fn identify(services: &Services, request: &mut Request) -> Answ
             services.credentials.identify(credentials.as_bytes(), request.started).await?
         }
         None if services.config.authentication.authorize_local && is_local(request) => {
-            Identity::User(Arc::clone(&LOCAL))
+            Identity::User(Rc::clone(&services.local_user))
         }
         None => Identity::Anonymous,
     };

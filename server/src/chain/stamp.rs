@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue, Version, header};
 
 const SERVER: HeaderValue = HeaderValue::from_static("HarperDB");
 const KEEP_ALIVE: HeaderValue = HeaderValue::from_static("keep-alive");
+const KEEP_ALIVE_NAME: HeaderName = HeaderName::from_static("keep-alive");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// Adds `Server`, `Server-Timing` and, on a connection that stays open, how long it may be idle.
@@ -15,7 +16,7 @@ pub(super) fn headers(services: &Services, request: &Request, response: &mut Res
     headers.insert(SERVER_TIMING, timing(request.started.elapsed().as_micros()));
     if stays_open(services, request) && !headers.contains_key(header::CONNECTION) {
         headers.insert(header::CONNECTION, KEEP_ALIVE);
-        headers.insert(HeaderName::from_static("keep-alive"), services.keep_alive.clone());
+        headers.insert(KEEP_ALIVE_NAME, services.keep_alive.clone());
     }
 }
 

@@ -104,8 +104,9 @@ fn application(options: &Options, command: Command) -> Result<Option<PathBuf>, F
 
 /// The file's name and text: `--config`, else `HDB_CONFIG`, else the one in the root if it is there.
 fn file(options: &Options, sources: &Sources<'_>) -> Result<Option<(String, String)>, Failed> {
-    let named =
-        options.config.clone().or_else(|| std::env::var_os("HDB_CONFIG").map(PathBuf::from));
+    let named = options.config.clone().or_else(|| {
+        std::env::var_os("HDB_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from)
+    });
     let path = match &named {
         Some(path) => path.clone(),
         None => {
@@ -161,7 +162,10 @@ fn secret(name: &str) -> Result<Option<String>, Failed> {
         })?;
         return Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()));
     }
-    Ok(std::env::var(name).ok().filter(|text| !text.is_empty()))
+    let Some(text) = std::env::var_os(name).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    text.into_string().map(Some).map_err(|_| Failed::Usage(format!("{name} is not UTF-8")))
 }
 
 /// All problems as text, and whether one of them is an error.

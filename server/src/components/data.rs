@@ -3,12 +3,13 @@
 
 use harper_config::Place;
 use harper_store::{
-    Attribute, Error, Key, Kind, Op, Precondition, Prepared, Role, Store, Table, TableSchema,
+    Attribute, Database, Error, Key, Kind, Op, Precondition, Prepared, Role, Store, Table,
+    TableSchema,
 };
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
-/// Records written in one transaction.
+/// Records that are submitted together.
 const BATCH_RECORDS: usize = 500;
 
 /// A file of records.
@@ -100,7 +101,7 @@ pub(crate) fn load(store: &Store, file: &DataFile) -> Result<usize, LoadError> {
     let memory = Memory::open(store)?;
     let mut written = 0;
     for (batch, records) in file.records.chunks(BATCH_RECORDS).enumerate() {
-        let mut notes = Vec::new();
+        let mut puts = Vec::new();
         for (index, record) in records.iter().enumerate() {
             let number = batch * BATCH_RECORDS + index + 1;
             let failed = |reason: String| LoadError::Record { file: name.clone(), number, reason };
@@ -108,21 +109,46 @@ pub(crate) fn load(store: &Store, file: &DataFile) -> Result<usize, LoadError> {
             let (key, body) = prepare(&table, &text).map_err(failed)?;
             let hash = blake3::hash(text.as_bytes()).to_hex().to_string();
             let note = format!("{}.{}.{}", file.database, file.table, key.to_json());
-            let Some(when) = memory.condition(&database, &table, &key, &note, &hash)? else {
-                continue;
-            };
-            let put = Op::Put { table: table.clone(), key, body, when };
-            match database.commit(vec![put]) {
-                Ok(outcomes) => {
-                    notes.extend(outcomes.first().map(|one| (note, hash, one.meta.version)))
-                }
-                // somebody wrote it just now: theirs stays
-                Err(Error::PreconditionFailed { .. }) => {}
-                Err(error) => return Err(error.into()),
+            if let Some(when) = memory.condition(&database, &table, &key, &note, &hash)? {
+                puts.push((Op::Put { table: table.clone(), key, body, when }, note, hash));
             }
         }
+        let notes = put_all(&database, puts)?;
         written += notes.len();
         memory.remember(notes)?;
+    }
+    Ok(written)
+}
+
+/// Submits each record on its own, since each has its own condition; the writer lets them share syncs. Returns what was
+/// written, as (note, hash, version).
+fn put_all(
+    database: &Database,
+    puts: Vec<(Op, String, String)>,
+) -> Result<Vec<(String, String, u64)>, Error> {
+    let (answers, outcomes) = crossbeam_channel::bounded(puts.len().max(1));
+    let mut expected = 0;
+    for (put, note, hash) in puts {
+        let answers = answers.clone();
+        let done = Box::new(move |outcome| {
+            // the channel has room for every answer
+            let _ = answers.send((note, hash, outcome));
+        });
+        database.submit(vec![put], done)?;
+        expected += 1;
+    }
+    let mut written = Vec::new();
+    for (note, hash, outcome) in outcomes.iter().take(expected) {
+        match outcome {
+            Ok(outcomes) => {
+                written.extend(
+                    outcomes.first().map(|one| (note.clone(), hash.clone(), one.meta.version)),
+                );
+            }
+            // somebody wrote it just now: theirs stays
+            Err(Error::PreconditionFailed { .. }) => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(written)
 }
@@ -136,7 +162,7 @@ fn prepare(table: &Table, text: &str) -> Result<(Key, Prepared), String> {
 
 /// What the loader wrote: for each record, the hash of its text and the version it got.
 struct Memory {
-    database: std::sync::Arc<harper_store::Database>,
+    database: std::sync::Arc<Database>,
     table: Table,
 }
 
@@ -169,7 +195,7 @@ impl Memory {
     /// Under which condition the record may be written; none when it is not to be.
     fn condition(
         &self,
-        database: &harper_store::Database,
+        database: &Database,
         table: &Table,
         key: &Key,
         note: &str,

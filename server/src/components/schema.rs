@@ -151,6 +151,9 @@ impl<'a> Reader<'a> {
         let path =
             self.argument(directive, "name").and_then(|value| value.as_str().map(str::to_owned));
         let path = path.unwrap_or_else(|| name.to_owned()).trim_matches('/').to_owned();
+        if path.is_empty() {
+            self.error(directive.pos, name, "a table cannot be exported without a path".into());
+        }
         let is_off = self.argument(directive, "rest") == Some(Value::Bool(false));
         (!is_off).then_some(path)
     }

@@ -42,22 +42,18 @@ pub(crate) async fn read(services: &Services, request: &mut Request) -> Answer<B
         if size > UNCOUNTED_BYTES && !request.held.raise_to(size, &services.bodies_bytes, all_max) {
             return Err(too_many(services));
         }
-        match &first {
-            None => first = Some(data),
-            Some(begin) => {
-                if rest.is_empty() {
-                    // room for what is announced, within what a client may take without sending it
-                    rest.reserve(announced.unwrap_or(0).saturating_sub(begin.len()).min(1 << 20));
-                }
+        match first.take() {
+            // most bodies come in one frame, which is then the body
+            None if rest.is_empty() => first = Some(data),
+            begin => {
+                // room for what is announced, within what a client may take without sending it
+                rest.reserve(announced.unwrap_or(0).saturating_sub(rest.len()).min(1 << 20));
+                rest.extend_from_slice(&begin.unwrap_or_default());
                 rest.extend_from_slice(&data);
             }
         }
     }
-    Ok(match first {
-        Some(begin) if rest.is_empty() => begin,
-        Some(begin) => [begin, rest.freeze()].concat().into(),
-        None => Bytes::new(),
-    })
+    Ok(first.unwrap_or_else(|| rest.freeze()))
 }
 
 fn too_many(services: &Services) -> Box<Failure> {

@@ -11,19 +11,26 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 /// Characters that hold a version of 64 bits.
 const VERSION_CHARS: usize = 11;
 
+/// Room for a tag: the version, the quotes, and the marks of media type and selection.
+const TAG_BYTES_MAX: usize = 64;
+
 /// The tag of a representation; `marks` is what distinguishes it from the plain JSON record.
 #[must_use]
 pub(crate) fn tag(version: u64, marks: &[&str]) -> HeaderValue {
-    let mut text = Vec::with_capacity(VERSION_CHARS + 2 + 16);
-    text.push(b'"');
-    text.extend_from_slice(&encode(version));
+    let mut text = [0; TAG_BYTES_MAX];
+    let mut len = 0;
+    let mut push = |part: &[u8]| {
+        text[len..len + part.len()].copy_from_slice(part);
+        len += part.len();
+    };
+    push(b"\"");
+    push(&encode(version));
     for mark in marks {
-        text.extend_from_slice(mark.as_bytes());
+        push(mark.as_bytes());
     }
-    text.push(b'"');
+    push(b"\"");
     // the alphabet and the marks are visible ASCII
-    HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
-        .unwrap_or_else(|_| HeaderValue::from_static("\"\""))
+    HeaderValue::from_bytes(&text[..len]).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
 }
 
 /// The tag of the same representation in Brotli.
@@ -58,7 +65,7 @@ fn decode(text: &[u8]) -> Option<u64> {
 pub(crate) fn none_match(headers: &HeaderMap, current: &HeaderValue) -> Option<HeaderValue> {
     let wanted = current.as_bytes();
     let coded = || with_brotli(current);
-    entries(headers, header::IF_NONE_MATCH).find_map(|entry| {
+    entries(headers, &header::IF_NONE_MATCH).find_map(|entry| {
         let opaque = entry.strip_prefix("W/").unwrap_or(entry).as_bytes();
         if entry == "*" || opaque == wanted {
             Some(current.clone())
@@ -74,8 +81,14 @@ pub(crate) fn none_match(headers: &HeaderMap, current: &HeaderValue) -> Option<H
 pub(crate) fn precondition(headers: &HeaderMap) -> Precondition {
     let versions = |name: HeaderName| -> Option<(bool, Vec<u64>)> {
         headers.contains_key(&name).then(|| {
-            let all: Vec<_> = entries(headers, name).collect();
-            (all.contains(&"*"), all.iter().filter_map(|entry| version(entry)).collect())
+            let all: Vec<_> = entries(headers, &name).collect();
+            // the comparison of If-None-Match is weak, that of If-Match strong
+            let is_weak = name == header::IF_NONE_MATCH;
+            let tags = all.iter().map(|entry| match entry.strip_prefix("W/") {
+                Some(opaque) if is_weak => opaque,
+                _ => entry,
+            });
+            (all.contains(&"*"), tags.filter_map(version).collect())
         })
     };
     match (versions(header::IF_MATCH), versions(header::IF_NONE_MATCH)) {
@@ -94,7 +107,7 @@ fn version(entry: &str) -> Option<u64> {
 }
 
 /// The tags of a list field; ours hold no comma.
-fn entries(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+fn entries<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     headers
         .get_all(name)
         .into_iter()
@@ -150,6 +163,11 @@ mod tests {
         assert!(
             matches!(of(header::IF_MATCH, "\"junk\""), Precondition::VersionIn(v) if v.is_empty())
         );
+        let weak = format!("W/{text}");
+        assert!(
+            matches!(of(header::IF_NONE_MATCH, &weak), Precondition::VersionNotIn(v) if v == [7])
+        );
+        assert!(matches!(of(header::IF_MATCH, &weak), Precondition::VersionIn(v) if v.is_empty()));
         assert!(matches!(of(header::IF_MATCH, "*"), Precondition::Present));
         assert!(matches!(of(header::IF_NONE_MATCH, "*"), Precondition::Absent));
         assert!(

@@ -90,8 +90,10 @@ impl Files {
     fn open(&self, relative: &Path) -> Option<Found> {
         let folder = self.folder.canonicalize().ok()?;
         let path = folder.join(relative).canonicalize().ok()?;
-        let file = File::open(&path).ok().filter(|_| path.starts_with(&folder))?;
-        let about = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        // looked at before it is opened: opening a pipe or a device could wait for ever
+        let is_inside = path.starts_with(&folder);
+        let about = path.metadata().ok().filter(|about| is_inside && about.is_file())?;
+        let file = File::open(&path).ok()?;
         let modified = about.modified().unwrap_or(SystemTime::UNIX_EPOCH);
         Some(Found { file, len: about.len(), modified, path: relative.to_owned() })
     }
@@ -162,7 +164,7 @@ fn body(found: Found, pool: Pool) -> Body {
             if left == 0 {
                 return Ok(None);
             }
-            let read = pool.run(move || read_chunk(file, left)).await;
+            let read = pool.go_on(move || read_chunk(file, left)).await;
             let read = read.map_err(|error| BodyError(error.to_string()))?;
             let (file, chunk) = read.map_err(|error| BodyError(error.to_string()))?;
             let left = left - chunk.len() as u64;

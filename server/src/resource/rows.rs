@@ -78,7 +78,7 @@ impl Rows {
             }
             let Some(mut rows) = rows else { return Ok(None) };
             let sliced =
-                pool.run(move || rows.slice(LATER, false).map(|slice| (rows, slice))).await;
+                pool.go_on(move || rows.slice(LATER, false).map(|slice| (rows, slice))).await;
             let (rows, slice) = sliced
                 .map_err(|error| BodyError(error.to_string()))?
                 .map_err(|failure| BodyError(failure.message.into_owned()))?;

@@ -95,6 +95,9 @@ impl TableResource {
         request: &mut Request,
         id: &str,
     ) -> Answer<Response> {
+        if !matches!(request.head.method, Method::GET | Method::HEAD | Method::OPTIONS) {
+            refuse_query(request)?;
+        }
         let key = Key::from_path(&self.schema, id);
         let key = key.map_err(|error| store_failure(&services.metrics, error));
         match request.head.method {
@@ -113,6 +116,14 @@ impl TableResource {
         request: &mut Request,
         prefix: Option<String>,
     ) -> Answer<Response> {
+        match request.head.method {
+            Method::GET | Method::HEAD | Method::OPTIONS => {}
+            Method::DELETE => refuse_conditions(request)?,
+            _ => {
+                refuse_query(request)?;
+                refuse_conditions(request)?;
+            }
+        }
         match request.head.method {
             Method::GET | Method::HEAD => self.list(services, request, prefix).await,
             Method::DELETE => {
@@ -220,6 +231,25 @@ impl TableResource {
             ref method => Err(reply::method_not_allowed(method, &self.path, ALLOW_DESCRIPTION)),
         }
     }
+}
+
+/// Conditions on a write that would not be looked at are refused: nobody means them to be dropped.
+fn refuse_query(request: &Request) -> Answer<()> {
+    if request.head.uri.query().is_none_or(str::is_empty) {
+        return Ok(());
+    }
+    let sentence = format!("A query has no meaning with {} here", request.head.method);
+    Err(Failure::new(Code::InvalidQuery, sentence))
+}
+
+/// Entity tags name one record, not a collection.
+fn refuse_conditions(request: &Request) -> Answer<()> {
+    let headers = &request.head.headers;
+    if !headers.contains_key(header::IF_MATCH) && !headers.contains_key(header::IF_NONE_MATCH) {
+        return Ok(());
+    }
+    let sentence = "If-Match and If-None-Match have a meaning on a record, not on a collection";
+    Err(Failure::new(Code::BadRequest, sentence))
 }
 
 fn options(allowed: &'static str) -> Response {

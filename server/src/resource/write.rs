@@ -10,7 +10,7 @@ use crate::exchange::{Request, Response};
 use crate::metrics::Rejected;
 use crate::reply;
 use crate::services::Services;
-use bytes::Bytes;
+use futures_util::future::join_all;
 use harper_store::{
     Budget, Error, Invalid, Key, Op, Outcome, Precondition, Prepared, Query, Step, TableSchema,
 };
@@ -21,8 +21,8 @@ use tokio::sync::oneshot;
 
 /// A larger body is parsed on the pool, so that it does not hold up the worker.
 const INLINE_BODY_BYTES_MAX: usize = 64 * 1024;
-/// Records that one transaction of a delete by query removes.
-const DELETE_BATCH_RECORDS: usize = 1000;
+/// Deletions of a delete by query that are under way at once.
+const DELETE_BATCH_RECORDS: usize = 256;
 /// What a URL path segment may hold unencoded (RFC 3986 §3.3), and the slash of multi-part keys.
 const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
@@ -180,20 +180,14 @@ pub(crate) async fn delete_matching(
         let (database, schema) = (Arc::clone(&resource.database), Arc::clone(&resource.schema));
         let (next, found) = services
             .block_on_pool(move || {
-                let found = keys(&database, &schema, &mut run);
+                let found = find(&database, &schema, &mut run);
                 (run, found)
             })
             .await?;
         run = next;
-        let (keys, is_last) = found.map_err(|error| store_failure(&services.metrics, error))?;
-        for batch in keys.chunks(DELETE_BATCH_RECORDS) {
-            let ops = batch.iter().map(|key| Op::Delete {
-                table: resource.table.clone(),
-                key: key.clone(),
-                when: Precondition::None,
-            });
-            let outcomes = commit(resource, services, ops.collect()).await?;
-            deleted |= outcomes.iter().any(|outcome| outcome.existed);
+        let (found, is_last) = found.map_err(|error| store_failure(&services.metrics, error))?;
+        for batch in found.chunks(DELETE_BATCH_RECORDS) {
+            deleted |= delete_found(resource, services, batch).await?;
         }
         if is_last {
             return reply::value(StatusCode::OK, media, deleted.to_string().as_bytes());
@@ -201,23 +195,47 @@ pub(crate) async fn delete_matching(
     }
 }
 
-/// The keys of the next records that a query finds, and whether they are the last.
-fn keys(
+/// Deletes records that are still as the query found them; one that has changed since may no longer match, and stays.
+async fn delete_found(
+    resource: &TableResource,
+    services: &Services,
+    found: &[Found],
+) -> Answer<bool> {
+    let deletions = found.iter().map(|(key, version)| {
+        let (table, when) = (resource.table.clone(), Precondition::VersionIn(vec![*version]));
+        commit(resource, services, vec![Op::Delete { table, key: key.clone(), when }])
+    });
+    let mut deleted = false;
+    for answer in join_all(deletions).await {
+        match answer {
+            Ok(_) => deleted = true,
+            Err(failure) if failure.code == Code::PreconditionFailed => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(deleted)
+}
+
+/// A record that a query finds, by key and version.
+type Found = (Key, u64);
+
+/// The next records that a query finds, and whether they are the last.
+fn find(
     database: &harper_store::Database,
     schema: &TableSchema,
     run: &mut harper_store::QueryRun,
-) -> Result<(Vec<Key>, bool), Error> {
+) -> Result<(Vec<Found>, bool), Error> {
     let txn = database.read()?;
     let name = &schema.key_attribute().name;
-    let mut keys = Vec::new();
+    let mut found = Vec::new();
     let budget = Budget { rows_max: 10_000, bytes_max: 1 << 20 };
     let step = run.step(&txn, budget, &mut |record| {
         let members = json::members(record.body).unwrap_or_default();
-        let key = members.iter().find(|(member, _)| member == name);
-        keys.push(key.map(|(_, text)| Key::from_json(schema, text.get())));
+        let key =
+            members.iter().find(|(member, _)| member == name).map_or("null", |(_, key)| key.get());
+        found.push(Key::from_json(schema, key).map(|key| (key, record.meta.version)));
     })?;
-    let keys = keys.into_iter().flatten().collect::<Result<_, _>>()?;
-    Ok((keys, step == Step::Done))
+    Ok((found.into_iter().collect::<Result<_, _>>()?, step == Step::Done))
 }
 
 async fn prepare(
@@ -226,14 +244,10 @@ async fn prepare(
     request: &mut Request,
     prepare: Prepare,
 ) -> Answer<Prepared> {
-    let body = json_body(services, request).await?;
-    let prepared = if body.len() <= INLINE_BODY_BYTES_MAX {
-        prepare(&resource.schema, &body)
-    } else {
-        let schema = Arc::clone(&resource.schema);
-        services.block_on_pool(move || prepare(&schema, &body)).await?
+    let parse = move |schema: &TableSchema, body: &[u8]| {
+        prepare(schema, body).map_err(|error| invalid(&error))
     };
-    prepared.map_err(|error| invalid(&error))
+    parsed(resource, services, request, parse).await
 }
 
 /// One record, or the records of an array.
@@ -243,9 +257,25 @@ async fn prepare_all(
     request: &mut Request,
     prepare: Prepare,
 ) -> Answer<(Vec<Prepared>, bool)> {
-    let body = json_body(services, request).await?;
+    let parse = move |schema: &TableSchema, body: &[u8]| prepare_items(schema, body, prepare);
+    parsed(resource, services, request, parse).await
+}
+
+/// Reads the body and parses it: a small one here, a larger one on the pool.
+async fn parsed<T: Send + 'static>(
+    resource: &TableResource,
+    services: &Services,
+    request: &mut Request,
+    parse: impl FnOnce(&TableSchema, &[u8]) -> Answer<T> + Send + 'static,
+) -> Answer<T> {
+    let media = content::of_body(&request.head.headers)?;
+    let body = body::read(services, request).await?;
+    if body.len() <= INLINE_BODY_BYTES_MAX {
+        return parse(&resource.schema, &content::to_json(media, body)?);
+    }
     let schema = Arc::clone(&resource.schema);
-    services.block_on_pool(move || prepare_items(&schema, &body, prepare)).await?
+    let work = move || parse(&schema, &content::to_json(media, body)?);
+    services.block_on_pool(work).await?
 }
 
 fn prepare_items(
@@ -270,11 +300,6 @@ fn prepare_items(
 
 fn invalid(invalid: &Invalid) -> Box<Failure> {
     Failure::new(Code::InvalidBody, invalid.to_string())
-}
-
-async fn json_body(services: &Services, request: &mut Request) -> Answer<Bytes> {
-    let body = body::read(services, request).await?;
-    content::to_json(&request.head.headers, body)
 }
 
 /// Hands operations to the store and waits until they are durable.

@@ -110,7 +110,8 @@ impl Applier {
             Mode::Merge => Cow::Owned(merge(&state.schema, &state.layout, self.old_body()?, body)?),
         };
         let version = ledger.version();
-        let updated_ms = hlc::ms(version);
+        // Not the version's time: that stays ahead for good once the clock was.
+        let updated_ms = hlc::now_ms();
         let created_ms = body.created_ms.or(old.map(|meta| meta.created_ms));
         let meta = Meta {
             version,
@@ -143,7 +144,7 @@ impl Applier {
         let body = record::read(value)?.body;
         self.update_indexes(txn, state, key, Some(body))?;
         table.records().put(txn, key.as_bytes(), value)?;
-        ledger.log_bytes += log::append(txn, self.log, table.id(), meta, Operation::Put, key)?;
+        ledger.appended(log::append(txn, self.log, table.id(), meta, Operation::Put, key)?);
         Ok(())
     }
 
@@ -164,13 +165,13 @@ impl Applier {
         let meta = Meta {
             version,
             created_ms: previous.created_ms,
-            updated_ms: hlc::ms(version),
+            updated_ms: hlc::now_ms(),
             sequence: ledger.sequence(txn, table.id())?,
             ..Meta::default()
         };
         self.update_indexes(txn, &table.state(), key, None)?;
         table.records().delete(txn, key.as_bytes())?;
-        ledger.log_bytes += log::append(txn, self.log, table.id(), &meta, Operation::Delete, key)?;
+        ledger.appended(log::append(txn, self.log, table.id(), &meta, Operation::Delete, key)?);
         Ok(outcome(key, meta, old))
     }
 
@@ -227,12 +228,11 @@ fn new_key(txn: &RwTxn<'_>, ledger: &mut Ledger, table: &Table) -> Result<Key, E
         return Ok(key);
     }
     let greatest = greatest_integer(txn, table.records())?;
-    let next = ledger.integer_key(txn, table.id(), greatest)?;
     let max = if schema.key_attribute().kind == Kind::Int { INT_MAX } else { INTEGER_MAX };
-    if next > max.unsigned_abs() {
-        return Err(Error::KeysExhausted { table: table.name().to_owned() });
+    match ledger.integer_key(txn, table.id(), greatest, max.unsigned_abs())? {
+        Some(next) => Ok(Key::number(next as f64)),
+        None => Err(Error::KeysExhausted { table: table.name().to_owned() }),
     }
-    Ok(Key::number(next as f64))
 }
 
 /// The greatest number among the keys, rounded up; 0 if there is none above it.

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::date;
 use crate::error::{Error, Invalid};
-use crate::json::{self, Object};
+use crate::json::{self, Elements, Object};
 use crate::key::Key;
 use crate::layout;
 use crate::schema::{Attribute, Kind, Role, TableSchema};
@@ -15,6 +15,9 @@ use crate::validate;
 
 /// From this many members on, names are looked up by hash.
 const SCANNED_MEMBERS_MAX: usize = 32;
+
+/// Elements that an indexed array may have: each takes an entry in the index.
+const INDEXED_ELEMENTS_MAX: usize = 10_000;
 
 /// A body that fits its table and waits to be written.
 #[derive(Debug, Clone)]
@@ -150,11 +153,19 @@ impl<'s> Preparation<'s> {
         {
             return self.increment(name, attribute, raw, &operation);
         }
+        let indexed = attribute.is_some_and(|attribute| attribute.indexed);
         if let Some(attribute) = attribute {
             let Attribute { kind, required, .. } = attribute;
             validate::check(kind, *required, name, raw, &mut self.violations);
         }
-        self.push(name, raw)
+        let value = self.push(name, raw)?;
+        let elements = Elements::of(&self.prepared.rest[value..]);
+        if indexed && elements.take(INDEXED_ELEMENTS_MAX + 1).count() > INDEXED_ELEMENTS_MAX {
+            self.violations.push(format!(
+                "Property {name} is indexed and can have at most {INDEXED_ELEMENTS_MAX} elements"
+            ));
+        }
+        Ok(())
     }
 
     fn increment(
@@ -180,16 +191,19 @@ impl<'s> Preparation<'s> {
             self.violations.push(validate::mismatch(name, raw, expected));
         }
         self.prepared.adds.push(json::escaped(name));
-        self.push(name, value)
+        self.push(name, value).map(|_| ())
     }
 
-    fn push(&mut self, name: &str, raw: &str) -> Result<(), Invalid> {
+    /// Appends a member and returns where its compact value begins.
+    fn push(&mut self, name: &str, raw: &str) -> Result<usize, Invalid> {
         let rest = &mut self.prepared.rest;
         if !rest.is_empty() {
             rest.push(b',');
         }
         layout::push_member(rest, &json::escaped(name), b"");
-        json::push_compact(rest, raw, 1)
+        let value = rest.len();
+        json::push_compact(rest, raw, 1)?;
+        Ok(value)
     }
 
     fn require_all(&mut self) {
@@ -339,6 +353,28 @@ mod tests {
         }
         let body = br#"{"age":{"__op__":"multiply","value":2}}"#;
         assert_eq!(violations(Prepared::patch(&schema(false), body)).len(), 1);
+    }
+
+    #[test]
+    fn an_indexed_array_has_a_limit_and_another_has_none() {
+        let array = |elements: usize| format!("[{}]", vec![" 1 "; elements].join(","));
+        let mut schema = schema(false);
+        schema.attributes.push(Attribute {
+            name: "tags".into(),
+            kind: Kind::Any,
+            required: false,
+            indexed: true,
+            role: Role::Plain,
+        });
+        let body = |name: &str, elements| {
+            format!("{{\"name\":\"a\",\"{name}\":{}}}", array(elements)).into_bytes()
+        };
+        assert!(Prepared::put(&schema, &body("tags", INDEXED_ELEMENTS_MAX)).is_ok());
+        assert!(Prepared::put(&schema, &body("more", INDEXED_ELEMENTS_MAX + 1)).is_ok());
+        let expected = ["Property tags is indexed and can have at most 10000 elements"];
+        let large = body("tags", INDEXED_ELEMENTS_MAX + 1);
+        assert_eq!(violations(Prepared::put(&schema, &large)), expected);
+        assert_eq!(violations(Prepared::patch(&schema, &large)), expected);
     }
 
     #[test]

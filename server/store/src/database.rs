@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
@@ -15,6 +16,7 @@ use crate::define;
 use crate::env::{self, Environment, Handle, Reading};
 use crate::error::Error;
 use crate::ledger::Ledger;
+use crate::load::{self, Load};
 use crate::migrate;
 use crate::options::Options;
 use crate::space::Space;
@@ -41,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) log: Handle,
     pub(crate) options: Arc<Options>,
     pub(crate) counters: Counters,
+    load: Load,
+    failed: AtomicBool,
     space: Arc<Space>,
     _lock: Arc<RootLock>,
 }
@@ -78,6 +82,8 @@ impl Database {
             log,
             options,
             counters: Counters::default(),
+            load: Load::default(),
+            failed: AtomicBool::new(false),
             space,
             _lock: lock,
         });
@@ -116,9 +122,22 @@ impl Database {
     /// Opens a read transaction.
     ///
     /// # Errors
-    /// [`Error::Storage`] when [`Options::readers_max`] are open.
+    /// [`Error::Busy`] when [`Options::readers_max`] are open, [`Error::Failed`] when
+    /// [`Database::is_failed`], [`Error::Storage`].
     pub fn read(&self) -> Result<ReadTxn<'_>, Error> {
+        self.check_failed()?;
         self.shared.read()
+    }
+
+    /// Whether the database can be used no more until the process has restarted: LMDB refuses all
+    /// transactions, as after an error on its meta page, or the writer has ended.
+    pub fn is_failed(&self) -> bool {
+        self.shared.failed.load(Ordering::Relaxed)
+            || self.writer.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
+    fn check_failed(&self) -> Result<(), Error> {
+        if self.is_failed() { Err(Error::Failed) } else { Ok(()) }
     }
 
     /// Hands one atomic transaction to the writer. `done` runs on the writer's thread once the
@@ -126,10 +145,12 @@ impl Database {
     /// this returns an error. One failing operation fails them all.
     ///
     /// # Errors
-    /// [`Error::Busy`] when the queue is full, [`Error::NoSpace`] below the watermark unless all
-    /// operations delete, [`Error::WrongDatabase`], [`Error::Stopped`].
+    /// [`Error::Busy`] when the queue is full, by number or by bytes, [`Error::NoSpace`] below the
+    /// watermark unless all operations delete, [`Error::WrongDatabase`], [`Error::Failed`],
+    /// [`Error::Stopped`].
     pub fn submit(&self, ops: Vec<Op>, done: Done) -> Result<(), Error> {
-        let counters = &self.shared.counters;
+        self.check_failed()?;
+        let Shared { counters, load, options, .. } = &*self.shared;
         for op in &ops {
             if !Arc::ptr_eq(op.table().shared(), &self.shared) {
                 return Err(Error::WrongDatabase { table: op.table().name().to_owned() });
@@ -139,11 +160,13 @@ impl Database {
             self.shared.space.check().inspect_err(|_| counters.rejected_no_space.add(1))?;
         }
         let requests = self.requests.as_ref().ok_or(Error::Stopped)?;
-        requests.try_send(Request { ops, done }).map_err(|refused| match refused {
-            TrySendError::Full(_) => {
-                counters.rejected_full.add(1);
-                Error::Busy
-            }
+        let full = || {
+            counters.rejected_full.add(1);
+            Error::Busy
+        };
+        let held = load.hold(load::bytes(&ops), options.queue_bytes_max).ok_or_else(full)?;
+        requests.try_send(Request { ops, done, held }).map_err(|refused| match refused {
+            TrySendError::Full(_) => full(),
             TrySendError::Disconnected(_) => Error::Stopped,
         })
     }
@@ -205,8 +228,17 @@ impl fmt::Debug for Database {
 }
 
 impl Shared {
+    /// Notes that LMDB has given up the environment.
+    pub(crate) fn fail(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn read(&self) -> Result<ReadTxn<'_>, Error> {
-        let inner = self.environment.read_txn()?;
+        let inner = self.environment.read_txn().map_err(Error::from).inspect_err(|error| {
+            if matches!(error, Error::Failed) {
+                self.fail();
+            }
+        })?;
         Ok(ReadTxn { inner, shared: self, _database: PhantomData })
     }
 }

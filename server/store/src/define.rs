@@ -23,6 +23,8 @@ use crate::table::{Table, TableState};
 
 /// Records that one write transaction adds to new indexes.
 const SLICE_RECORDS: usize = 1000;
+/// It ends before that with the record whose indexed values make it this large.
+const SLICE_BYTES: usize = 16 << 20;
 const TABLE_NAME_BYTES_MAX: usize = 250;
 
 static GENERATION: AtomicU64 = AtomicU64::new(0);
@@ -216,18 +218,22 @@ fn fill_slice(
     let names: Vec<Box<[u8]>> = indexes.iter().map(|i| json::escaped(&i.attribute)).collect();
     let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_bytes()));
     let mut slice: Vec<(Key, Vec<Option<Vec<u8>>>)> = Vec::new();
-    let mut values = Vec::new();
+    let (mut values, mut bytes) = (Vec::new(), 0);
     for item in table.records().range(txn, &(start, Bound::Unbounded))?.take(SLICE_RECORDS) {
         let (key, value) = item?;
         json::extract(record::read(value)?.body, &names, &mut values);
         let owned = values.iter().map(|value| value.map(<[u8]>::to_vec)).collect();
         slice.push((Key::from_stored(key), owned));
+        bytes += values.iter().flatten().map(|value| value.len()).sum::<usize>();
+        if bytes >= SLICE_BYTES {
+            break;
+        }
     }
     for (key, values) in &slice {
         for (index, value) in indexes.iter().zip(values) {
             index.update(txn, key, None, value.as_deref())?;
         }
     }
-    let full = slice.len() == SLICE_RECORDS;
+    let full = slice.len() == SLICE_RECORDS || bytes >= SLICE_BYTES;
     Ok(slice.pop().filter(|_| full).map(|(key, _)| key))
 }

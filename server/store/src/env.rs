@@ -5,6 +5,7 @@
 //! bounded by the number of directories ever opened, and the map by their size.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -21,6 +22,9 @@ pub(crate) type Handle = heed::Database<'static, Bytes, Bytes>;
 /// A read transaction.
 pub(crate) type Reading = heed::RoTxn<'static, WithoutTls>;
 
+/// Memory maps are multiples of the system's page, which is at most this large.
+const PAGE_BYTES_MAX: usize = 64 << 10;
+
 /// What an environment was opened with and cannot change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Settings {
@@ -30,9 +34,17 @@ struct Settings {
     durability: Durability,
 }
 
-static OPENED: Mutex<BTreeMap<PathBuf, (Environment, Settings)>> = Mutex::new(BTreeMap::new());
+/// An environment that this process has opened.
+struct Opened {
+    environment: Environment,
+    settings: Settings,
+    /// Device and inode of its file.
+    identity: (u64, u64),
+}
 
-/// Opens the environment in a directory, which must lie under a locked root.
+static OPENED: Mutex<BTreeMap<PathBuf, Opened>> = Mutex::new(BTreeMap::new());
+
+/// Opens the environment in a directory, which must lie in a locked one.
 pub(crate) fn open(path: &Path, options: &Options) -> Result<Environment, Error> {
     let path = path.canonicalize().map_err(|source| Error::file("finding", path, source))?;
     let settings = Settings {
@@ -42,16 +54,30 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Environment, Error>
         durability: options.durability,
     };
     let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((environment, earlier)) = opened.get(&path) {
-        if *earlier != settings {
+    if let Some(earlier) = opened.get(&path) {
+        if earlier.settings != settings {
             return Err(Error::OptionsChanged { path });
         }
-        return Ok(environment);
+        if identity(&path).ok() != Some(earlier.identity) {
+            let path = path.display();
+            return Err(Error::Storage(format!(
+                "{path} was replaced since this process opened it"
+            )));
+        }
+        return Ok(earlier.environment);
     }
     let environment: Environment = Box::leak(Box::new(map(&path, settings)?));
+    let identity = identity(&path)?;
+    opened.insert(path, Opened { environment, settings, identity });
     environment.clear_stale_readers()?;
-    opened.insert(path, (environment, settings));
     Ok(environment)
+}
+
+/// Device and inode of the file that LMDB maps.
+fn identity(directory: &Path) -> Result<(u64, u64), Error> {
+    let path = directory.join("data.mdb");
+    let metadata = path.metadata().map_err(|source| Error::file("finding", &path, source))?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 #[allow(unsafe_code, reason = "LMDB maps a file, and trusts that nobody else changes it")]
@@ -59,14 +85,17 @@ fn map(path: &Path, settings: Settings) -> Result<heed::Env<WithoutTls>, Error> 
     let mut options = EnvOpenOptions::new().read_txn_without_tls();
     // Two named databases are the store's own: the catalog and the log.
     let databases = settings.tables_max.saturating_add(2);
-    options.map_size(settings.map_bytes).max_readers(settings.readers_max).max_dbs(databases);
+    let map_bytes = settings.map_bytes.checked_next_multiple_of(PAGE_BYTES_MAX);
+    let map_bytes = map_bytes.unwrap_or(settings.map_bytes);
+    options.map_size(map_bytes).max_readers(settings.readers_max).max_dbs(databases);
     if settings.durability == Durability::LastCommitsMayBeLost {
         // SAFETY: NO_META_SYNC keeps the file consistent; only flags that allow several writers or
         // unordered pages would not.
         unsafe { options.flags(EnvFlags::NO_META_SYNC) };
     }
-    // SAFETY: the root is locked exclusively, so no other process opens this file for writing, and
-    // nothing in this crate writes to or truncates it but LMDB. `OPENED` and heed both see to it
+    // SAFETY: the directory that `path` lies in is locked exclusively by `RootLock`, so no other
+    // process opens this file for writing, and nothing in this crate writes to or truncates it but
+    // LMDB. `OPENED` and heed both see to it
     // that this process maps it once.
     let environment = unsafe { options.open(path) }?;
     Ok(environment)

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The writer's queue is full; the same request may succeed in a moment.
-    #[error("the write queue is full")]
+    /// The writer's queue is full, or all readers' slots are taken; the same request may succeed
+    /// in a moment.
+    #[error("the database is busy")]
     Busy,
     /// The file system is below the watermark; deletes still work.
     #[error("only {free_bytes} bytes of disk space are free, writes need {min_bytes}")]
@@ -129,6 +130,9 @@ pub enum Error {
     /// The writer has stopped; the outcome of the request is unknown.
     #[error("the writer of the database has stopped")]
     Stopped,
+    /// The database can be used no more until the process has restarted.
+    #[error("the database has failed and needs a restart of the server")]
+    Failed,
     /// What was read from the database is not what the store writes.
     #[error("the database is damaged: {what}")]
     Damaged {
@@ -154,7 +158,7 @@ impl Error {
     /// Whether storage failed, so that the transaction it happened in must be abandoned; every
     /// other error is found before anything is written.
     pub(crate) fn is_storage(&self) -> bool {
-        matches!(self, Error::Storage(_) | Error::MapFull | Error::Damaged { .. })
+        matches!(self, Error::Storage(_) | Error::MapFull | Error::Damaged { .. } | Error::Failed)
     }
 
     pub(crate) fn file(action: &'static str, path: &Path, source: std::io::Error) -> Error {
@@ -167,6 +171,8 @@ impl From<heed::Error> for Error {
         match error {
             heed::Error::Mdb(heed::MdbError::MapFull) => Error::MapFull,
             heed::Error::Mdb(heed::MdbError::DbsFull) => Error::TablesFull,
+            heed::Error::Mdb(heed::MdbError::ReadersFull) => Error::Busy,
+            heed::Error::Mdb(heed::MdbError::Panic) => Error::Failed,
             other => Error::Storage(other.to_string()),
         }
     }

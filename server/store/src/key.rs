@@ -41,7 +41,7 @@ impl Key {
     /// [`Invalid::KeyTooLong`] for text of more than [`KEY_BYTES_MAX`] bytes.
     pub fn encode(value: &KeyValue) -> Result<Key, Error> {
         match value {
-            KeyValue::Integer(number) if number.abs() <= INTEGER_MAX => {
+            KeyValue::Integer(number) if is_within(*number, INTEGER_MAX) => {
                 Ok(Key::number(*number as f64))
             }
             KeyValue::Float(number) if number.is_finite() => Ok(Key::number(*number)),
@@ -193,8 +193,12 @@ fn invalid(attribute: &str, value: &str, expected: &'static str) -> Error {
 /// that no two URLs name one record.
 fn integer_key(text: &str, max: i64) -> Option<Key> {
     let number = text.parse::<i64>().ok()?;
-    let exact = number.abs() <= max && number.to_string() == text;
+    let exact = is_within(number, max) && number.to_string() == text;
     exact.then(|| Key::number(number as f64))
+}
+
+fn is_within(number: i64, max: i64) -> bool {
+    number.unsigned_abs() <= max.unsigned_abs()
 }
 
 /// A JSON number that is whole and within `max`, whichever way it is written.
@@ -207,7 +211,7 @@ pub(crate) fn integer(raw: &str, max: i64) -> Option<i64> {
             whole.then_some(number as i64)?
         }
     };
-    (number.unsigned_abs() <= max.unsigned_abs()).then_some(number)
+    is_within(number, max).then_some(number)
 }
 
 #[cfg(test)]
@@ -267,7 +271,7 @@ mod tests {
         assert_eq!(read(Kind::Any, "-12").unwrap().decode(), KeyValue::Integer(-12));
         assert_eq!(read(Kind::Any, "012").unwrap().decode(), KeyValue::String("012".into()));
         assert_eq!(read(Kind::Id, "12").unwrap().decode(), KeyValue::String("12".into()));
-        for text in ["abc", "012", "+1", "1.0", "2147483649", ""] {
+        for text in ["abc", "012", "+1", "1.0", "2147483649", "-9223372036854775808", ""] {
             assert!(matches!(read(Kind::Int, text), Err(Error::InvalidKey { .. })), "{text}");
         }
         let error = read(Kind::Int, "abc").unwrap_err().to_string();
@@ -282,6 +286,9 @@ mod tests {
         assert!(Key::from_path(&schema(Kind::Id), &long[1..]).is_ok());
         assert!(Key::from_json(&schema(Kind::Id), "\"\"").is_err());
         assert!(Key::encode(&KeyValue::Integer(i64::MAX)).is_err());
+        assert!(Key::encode(&KeyValue::Integer(i64::MIN)).is_err());
+        let least = Key::from_path(&schema(Kind::Any), &i64::MIN.to_string()).unwrap();
+        assert_eq!(least.decode(), KeyValue::String(i64::MIN.to_string()));
     }
 
     #[test]

@@ -10,12 +10,17 @@ use crate::env::Handle;
 use crate::error::Error;
 use crate::hlc;
 
+/// Versions may be this far ahead of the system's clock without a warning.
+const AHEAD_MS_MAX: u64 = 60_000;
+
 /// Cheap to clone, which is how an operation is taken back.
 #[derive(Debug, Clone)]
 pub(crate) struct Ledger {
     meta: Handle,
     clock: u64,
     pub(crate) log_bytes: u64,
+    /// Entries added to the log since the database was opened.
+    pub(crate) log_appended: u64,
     /// Of each table written to, and whether the number is still to be stored.
     sequences: BTreeMap<u32, (u64, bool)>,
     last_keys: BTreeMap<u32, (u64, bool)>,
@@ -23,13 +28,30 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     pub(crate) fn load(txn: &RwTxn<'_>, meta: Handle) -> Result<Ledger, Error> {
+        let clock = Counter::Clock.get(txn, meta)?;
+        let ahead_ms = hlc::ms(clock).saturating_sub(hlc::now_ms());
+        if ahead_ms > AHEAD_MS_MAX {
+            tracing::warn!(ahead_ms, "the last version is later than the system's clock");
+        }
         Ok(Ledger {
             meta,
-            clock: Counter::Clock.get(txn, meta)?,
+            clock,
             log_bytes: Counter::LogBytes.get(txn, meta)?,
+            log_appended: 0,
             sequences: BTreeMap::new(),
             last_keys: BTreeMap::new(),
         })
+    }
+
+    /// The last version given out; it advances with every write.
+    pub(crate) fn clock(&self) -> u64 {
+        self.clock
+    }
+
+    /// Counts an entry of the log.
+    pub(crate) fn appended(&mut self, bytes: u64) {
+        self.log_bytes += bytes;
+        self.log_appended += 1;
     }
 
     /// A new version.
@@ -48,19 +70,23 @@ impl Ledger {
         Ok(last + 1)
     }
 
-    /// The next integer key of a table: greater than any generated before and than `greatest`.
+    /// The next integer key of a table: greater than any generated before and than `greatest`;
+    /// `None`, and nothing is taken, when that is above `max`.
     pub(crate) fn integer_key(
         &mut self,
         txn: &RwTxn<'_>,
         table: u32,
         greatest: u64,
-    ) -> Result<u64, Error> {
+        max: u64,
+    ) -> Result<Option<u64>, Error> {
         let last = match self.last_keys.get(&table) {
             Some((last, _)) => *last,
             None => Counter::LastKey(table).get(txn, self.meta)?,
         };
-        let next = last.max(greatest) + 1;
-        self.last_keys.insert(table, (next, true));
+        let next = last.max(greatest).checked_add(1).filter(|next| *next <= max);
+        if let Some(next) = next {
+            self.last_keys.insert(table, (next, true));
+        }
         Ok(next)
     }
 

@@ -27,6 +27,7 @@ mod json;
 mod key;
 mod layout;
 mod ledger;
+mod load;
 mod log;
 mod merge;
 mod migrate;

@@ -17,7 +17,7 @@ use crate::record::Meta;
 
 const HEADER_BYTES: usize = 16;
 const KEY_BYTES: u64 = 12;
-/// Entries that one call of [`prune`] removes at most.
+/// Entries that one call of [`prune`] removes at most, unless more were written meanwhile.
 pub(crate) const PRUNED_MAX: usize = 1000;
 /// Entries of one table removed before another table's turn comes.
 const TURN_ENTRIES: usize = 100;
@@ -67,7 +67,8 @@ pub(crate) fn append(
 /// Writes of a table after a sequence number, oldest first.
 ///
 /// # Errors
-/// [`Error::LogTruncated`] when the log begins later; `last` is the table's last sequence number.
+/// [`Error::LogTruncated`] when the log begins later, or when `after` was never reached, as when
+/// the database was replaced by an older one; `last` is the table's last sequence number.
 pub(crate) fn changes(
     txn: &RoTxn<'_>,
     log: Handle,
@@ -76,7 +77,10 @@ pub(crate) fn changes(
     last: u64,
     max: usize,
 ) -> Result<Vec<Change>, Error> {
-    if after >= last {
+    if after > last {
+        return Err(Error::LogTruncated);
+    }
+    if after == last {
         return Ok(Vec::new());
     }
     let mut changes = Vec::new();
@@ -102,6 +106,8 @@ pub(crate) struct Bounds {
     pub(crate) since_ms: u64,
     /// Oldest entries go until the log is no larger.
     pub(crate) bytes_max: u64,
+    /// But no more entries than this, or a turn more, go at once.
+    pub(crate) entries_max: usize,
 }
 
 /// Result of one slice of pruning.
@@ -111,7 +117,8 @@ pub(crate) struct Pruned {
     pub(crate) bytes: u64,
 }
 
-/// Removes up to [`PRUNED_MAX`] entries that are out of bounds, the oldest table's first.
+/// Removes entries that are out of bounds, the oldest table's first. One that cannot be read
+/// counts as the oldest: whoever needs it is told that the log is truncated.
 pub(crate) fn prune(
     txn: &mut RwTxn<'_>,
     log: Handle,
@@ -120,14 +127,14 @@ pub(crate) fn prune(
 ) -> Result<Pruned, Error> {
     let mut pruned = Pruned::default();
     let mut heads = heads(txn, log)?;
-    while pruned.entries < PRUNED_MAX {
+    while pruned.entries < bounds.entries_max {
         let Some((table, _)) = heads.iter().min_by_key(|(_, version)| **version) else { break };
         let table = *table;
         let before = pruned.entries;
         let mut doomed = Vec::new();
         for item in table_range(txn, log, table, 0)?.take(TURN_ENTRIES) {
             let (place, value) = item?;
-            let old = hlc::ms(read(place, value)?.version) < bounds.since_ms;
+            let old = hlc::ms(version(place, value)) < bounds.since_ms;
             if !old && bytes.saturating_sub(pruned.bytes) <= bounds.bytes_max {
                 break;
             }
@@ -158,8 +165,9 @@ fn heads(txn: &RoTxn<'_>, log: Handle) -> Result<BTreeMap<u32, u64>, Error> {
         else {
             break;
         };
-        let table = table_of(place)?;
-        heads.insert(table, read(place, value)?.version);
+        // What lies behind a place that cannot be read is left to be: no write may fail for it.
+        let Some(table) = table_of(place) else { break };
+        heads.insert(table, version(place, value));
         from = table.checked_add(1);
     }
     Ok(heads)
@@ -169,7 +177,7 @@ fn head(txn: &RoTxn<'_>, log: Handle, table: u32) -> Result<Option<u64>, Error> 
     match table_range(txn, log, table, 0)?.next() {
         Some(item) => {
             let (place, value) = item?;
-            Ok(Some(read(place, value)?.version))
+            Ok(Some(version(place, value)))
         }
         None => Ok(None),
     }
@@ -195,9 +203,9 @@ fn place(table: u32, sequence: u64) -> [u8; 12] {
     place
 }
 
-fn table_of(place: &[u8]) -> Result<u32, Error> {
-    let (table, _) = place.split_first_chunk::<4>().ok_or_else(damaged)?;
-    Ok(u32::from_be_bytes(*table))
+fn table_of(place: &[u8]) -> Option<u32> {
+    let (table, _) = place.split_first_chunk::<4>()?;
+    Some(u32::from_be_bytes(*table))
 }
 
 fn read(place: &[u8], value: &[u8]) -> Result<Change, Error> {
@@ -211,6 +219,11 @@ fn read(place: &[u8], value: &[u8]) -> Result<Change, Error> {
         operation: if header[0] == 0 { Operation::Put } else { Operation::Delete },
         key: Key::from_stored(key),
     })
+}
+
+/// The version in an entry, 0 if it cannot be read.
+fn version(place: &[u8], value: &[u8]) -> u64 {
+    read(place, value).map_or(0, |change| change.version)
 }
 
 fn damaged() -> Error {

@@ -18,8 +18,13 @@ pub struct Options {
     pub durability: Durability,
     /// Requests that may wait for the writer of one database.
     pub queue_max: usize,
+    /// Bytes of requests that one database's writer has not answered yet; a single larger request
+    /// is still taken when there is no other.
+    pub queue_bytes_max: usize,
     /// Requests that share one commit at most.
     pub batch_max: usize,
+    /// No further request joins a commit whose requests have this many bytes already.
+    pub batch_bytes_max: usize,
     /// Writes other than deletes are refused while the file system has less than this free.
     pub free_bytes_min: u64,
     /// Entries of the change log older than this are pruned.
@@ -51,7 +56,9 @@ impl Default for Options {
             tables_max: 128,
             durability: Durability::Full,
             queue_max: 4096,
+            queue_bytes_max: 256 << 20,
             batch_max: 1024,
+            batch_bytes_max: 64 << 20,
             free_bytes_min: 512 << 20,
             log_age_ms_max: 3 * 24 * 60 * 60 * 1000,
             log_bytes_max: 1 << 30,

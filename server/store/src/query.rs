@@ -39,10 +39,13 @@ pub struct Sort {
     pub descending: bool,
 }
 
+/// Bytes of bodies that one step reads, wanted or not, before it returns.
+const EXAMINED_BYTES_MAX: usize = 16 << 20;
+
 /// How much one step may do before it returns; it always does something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
-    /// Entries to examine.
+    /// Entries to examine, fewer when their records are large.
     pub rows_max: usize,
     /// Bytes of bodies to hand out.
     pub bytes_max: usize,
@@ -159,7 +162,8 @@ impl QueryRun {
         };
         let records = self.table.records();
         let values = Vec::new();
-        let mut examiner = Examiner { plan: &self.plan, branch: *branch, txn, records, values };
+        let mut examiner =
+            Examiner { plan: &self.plan, branch: *branch, txn, records, bytes: 0, values };
         while let Some(scanned) = self.plan.branches.get(*branch) {
             examiner.branch = *branch;
             let mut cursor = Cursor::open(txn, records, scanned, after.as_deref())?;
@@ -179,7 +183,7 @@ impl QueryRun {
                         }
                     }
                 }
-                if spent.is_over() {
+                if spent.is_over() || examiner.bytes >= EXAMINED_BYTES_MAX {
                     *after = Some(key.to_vec());
                     return Ok(Step::More);
                 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use crate::encode;
 use crate::json::{self, Elements};
+use crate::key::{self, INTEGER_MAX};
 use crate::schema::Kind;
 use crate::validate;
 
@@ -18,7 +19,8 @@ pub(crate) enum Scalar<'a> {
 }
 
 impl<'a> Scalar<'a> {
-    /// Reads a value that is no array or object. A `Date` is the number of its milliseconds.
+    /// Reads a value that is no array or object. A `Date` is the number of its milliseconds, a
+    /// whole number that is an `ID` its text.
     fn read(raw: &'a [u8], kind: &Kind) -> Option<Scalar<'a>> {
         match raw.first()? {
             b'n' => Some(Scalar::Null),
@@ -32,6 +34,11 @@ impl<'a> Scalar<'a> {
                     return Some(Scalar::Number { value: ms, text: b"" });
                 }
                 Some(Scalar::String(text))
+            }
+            _ if *kind == Kind::Id
+                && let Some(text) = whole(raw) =>
+            {
+                Some(Scalar::String(Cow::Owned(text)))
             }
             _ => json::number(raw).map(|value| Scalar::Number { value, text: raw }),
         }
@@ -52,6 +59,12 @@ impl<'a> Scalar<'a> {
         self.push(&mut out);
         out
     }
+}
+
+/// The decimals of a whole number, as a primary key has them.
+fn whole(raw: &[u8]) -> Option<String> {
+    let number = key::integer(std::str::from_utf8(raw).ok()?, INTEGER_MAX)?;
+    Some(number.to_string())
 }
 
 /// Whether `test` holds for any value of an attribute, stored as `raw`.

@@ -77,6 +77,8 @@ pub(crate) struct Examiner<'p, 't> {
     pub(crate) branch: usize,
     pub(crate) txn: &'t ReadTxn<'t>,
     pub(crate) records: Handle,
+    /// Bytes of the bodies looked at.
+    pub(crate) bytes: usize,
     /// The fields of the record looked at last.
     pub(crate) values: Vec<Option<&'t [u8]>>,
 }
@@ -109,6 +111,7 @@ impl<'t> Examiner<'_, 't> {
 
     fn meets(&mut self, branch: &Branch, hit: &Hit<'t>) -> bool {
         let plan = self.plan;
+        self.bytes = self.bytes.saturating_add(hit.record.body.len());
         json::extract(hit.record.body, &plan.names, &mut self.values);
         let holds = |node: &filter::Node| node.holds(&plan.fields, &self.values);
         plan.residual.iter().all(holds)
@@ -124,12 +127,16 @@ impl<'t> Examiner<'_, 't> {
         checks: &[(filter::Comparator, filter::Value)],
         value: &[u8],
     ) -> bool {
-        let raw = self.values.get(field).copied().flatten();
-        let all = scalar::encodings(raw, &self.plan.fields[field].kind);
-        let mut passing =
-            all.iter().filter(|value| branch.range.contains(value) && passes(value, checks));
-        let first = if branch.reverse { passing.next_back() } else { passing.next() };
-        first.is_some_and(|first| first == value)
+        let Some(raw) = self.values.get(field).copied().flatten() else { return false };
+        let mut other = Vec::new();
+        let has_earlier = scalar::any(raw, &self.plan.fields[field].kind, |scalar| {
+            other.clear();
+            scalar.push(&mut other);
+            let order = other.as_slice().cmp(value);
+            let is_earlier = if branch.reverse { order.is_gt() } else { order.is_lt() };
+            is_earlier && branch.range.contains(&other) && passes(&other, checks)
+        });
+        !has_earlier
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::database::Database;
 use crate::error::Error;
@@ -23,36 +23,41 @@ struct Inner {
     path: PathBuf,
     options: Arc<Options>,
     space: Arc<Space>,
+    root: PathBuf,
     lock: Arc<RootLock>,
     databases: Mutex<BTreeMap<String, Arc<Database>>>,
+    /// Held while a database is opened, so that each is opened once and no one else waits.
+    opening: Mutex<()>,
 }
 
-/// An exclusive lock on a root, held while this lives.
+/// An exclusive lock on a root and on the directory of its databases, held while this lives.
 #[derive(Debug)]
 pub(crate) struct RootLock {
-    _file: File,
+    _files: Vec<File>,
 }
 
 impl Store {
     /// Locks `root` and prepares to open databases in `path`; both are created when missing.
     ///
     /// # Errors
-    /// [`Error::Locked`] when another store has the root, [`Error::ForeignRoot`] when Harper on
+    /// [`Error::Locked`] when another store has either directory, [`Error::ForeignRoot`] when Harper on
     /// Node wrote it, [`Error::File`] when the file system refuses.
     pub fn open(root: &Path, path: &Path, options: Options) -> Result<Store, Error> {
         for directory in [root, path] {
             fs::create_dir_all(directory)
                 .map_err(|source| Error::file("creating", directory, source))?;
         }
-        let lock = lock(root)?;
+        let lock = RootLock::take(root, path)?;
         refuse_foreign(path)?;
         let space = Space::new(path.to_owned(), options.free_bytes_min);
         Ok(Store(Arc::new(Inner {
             path: path.to_owned(),
+            root: root.to_owned(),
             options: Arc::new(options),
             space: Arc::new(space),
             lock: Arc::new(lock),
             databases: Mutex::new(BTreeMap::new()),
+            opening: Mutex::new(()),
         })))
     }
 
@@ -64,13 +69,16 @@ impl Store {
     pub fn database(&self, name: &str) -> Result<Arc<Database>, Error> {
         check_name(name)?;
         let inner = &*self.0;
-        let mut databases = inner.databases.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(database) = databases.get(name) {
-            return Ok(database.clone());
-        }
-        let max = inner.options.databases_max;
-        if databases.len() >= max {
-            return Err(Error::DatabasesFull { max });
+        let _guard = inner.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let databases = inner.databases();
+            if let Some(database) = databases.get(name) {
+                return Ok(database.clone());
+            }
+            let max = inner.options.databases_max;
+            if databases.len() >= max {
+                return Err(Error::DatabasesFull { max });
+            }
         }
         let directory = inner.path.join(name);
         fs::create_dir_all(&directory)
@@ -78,14 +86,16 @@ impl Store {
         let (options, space, lock) =
             (inner.options.clone(), inner.space.clone(), inner.lock.clone());
         let database = Arc::new(Database::open(name, &directory, options, space, lock)?);
-        databases.insert(name.to_owned(), database.clone());
+        for entries in [&directory, &inner.path, &inner.root] {
+            sync_entries(entries)?;
+        }
+        inner.databases().insert(name.to_owned(), database.clone());
         Ok(database)
     }
 
     /// The databases opened so far, by name.
     pub fn databases(&self) -> Vec<Arc<Database>> {
-        let databases = self.0.databases.lock().unwrap_or_else(PoisonError::into_inner);
-        databases.values().cloned().collect()
+        self.0.databases().values().cloned().collect()
     }
 
     /// Figures of each opened database.
@@ -94,13 +104,40 @@ impl Store {
     }
 }
 
-fn lock(root: &Path) -> Result<RootLock, Error> {
-    let path = root.join(LOCK_FILE);
+impl Inner {
+    fn databases(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Database>>> {
+        self.databases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RootLock {
+    /// Locks both directories, which may be one. The databases' own lock matters when they lie
+    /// outside the root: another root may name them too.
+    fn take(root: &Path, path: &Path) -> Result<RootLock, Error> {
+        let canonical = |path: &Path| {
+            path.canonicalize().map_err(|source| Error::file("finding", path, source))
+        };
+        let mut files = vec![lock(root)?];
+        if canonical(root)? != canonical(path)? {
+            files.push(lock(path)?);
+        }
+        Ok(RootLock { _files: files })
+    }
+}
+
+/// Makes the names in a directory durable, which syncing the files themselves does not.
+fn sync_entries(directory: &Path) -> Result<(), Error> {
+    let synced = File::open(directory).and_then(|file| file.sync_all());
+    synced.map_err(|source| Error::file("syncing", directory, source))
+}
+
+fn lock(directory: &Path) -> Result<File, Error> {
+    let path = directory.join(LOCK_FILE);
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|source| Error::file("opening", &path, source))?;
     match file.try_lock() {
-        Ok(()) => Ok(RootLock { _file: file }),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked { root: root.to_owned() }),
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked { root: directory.to_owned() }),
         Err(TryLockError::Error(source)) => Err(Error::file("locking", &path, source)),
     }
 }

@@ -104,8 +104,8 @@ impl Table {
     /// last sequence number it has seen misses nothing.
     ///
     /// # Errors
-    /// [`Error::LogTruncated`] when the log no longer reaches back that far: read the table
-    /// anew and go on from [`Table::last_sequence`] in the same transaction.
+    /// [`Error::LogTruncated`] when the log no longer reaches back that far, or never came as far
+    /// as `after`, as when the database was replaced by an older one: read the table anew and go on from [`Table::last_sequence`] in the same transaction.
     pub fn changes(&self, txn: &ReadTxn<'_>, after: u64, max: usize) -> Result<Vec<Change>, Error> {
         let last = self.last_sequence(txn)?;
         log::changes(txn.inner(), self.0.shared.log, self.0.id, after, last, max)

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use heed::RwTxn;
 
 use crate::batch::Applier;
@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::hlc;
 use crate::key::Key;
 use crate::ledger::Ledger;
+use crate::load::Held;
 use crate::log::{self, PRUNED_MAX};
 use crate::record::Meta;
 use crate::table::Table;
@@ -111,6 +112,7 @@ pub(crate) type Done = Box<dyn FnOnce(Result<Vec<Outcome>, Error>) + Send>;
 pub(crate) struct Request {
     pub(crate) ops: Vec<Op>,
     pub(crate) done: Done,
+    pub(crate) held: Held,
 }
 
 impl Op {
@@ -169,9 +171,7 @@ impl Writer {
     }
 
     fn serve(&mut self, first: Request) {
-        let more = self.shared.options.batch_max.saturating_sub(1);
-        let mut requests = vec![first];
-        requests.extend(self.requests.try_iter().take(more));
+        let requests = self.gather(first);
         let answers = match self.attempt(&requests) {
             Ok(answers) => answers,
             Err(error) if requests.len() == 1 => vec![Err(error)],
@@ -181,7 +181,8 @@ impl Writer {
             }
         };
         self.shared.counters.log_bytes.set(self.ledger.log_bytes);
-        for (Request { done, .. }, answer) in requests.into_iter().zip(answers) {
+        for (Request { done, ops, held }, answer) in requests.into_iter().zip(answers) {
+            drop((ops, held));
             self.count(&answer);
             if catch_unwind(AssertUnwindSafe(move || done(answer))).is_err() {
                 tracing::error!("a callback panicked on the writer's thread");
@@ -189,11 +190,25 @@ impl Writer {
         }
     }
 
+    /// A request and those that wait behind it, as many as one commit takes.
+    fn gather(&self, first: Request) -> Vec<Request> {
+        let options = &self.shared.options;
+        let mut bytes = first.held.bytes();
+        let mut requests = vec![first];
+        while requests.len() < options.batch_max && bytes < options.batch_bytes_max {
+            let Ok(request) = self.requests.try_recv() else { break };
+            bytes = bytes.saturating_add(request.held.bytes());
+            requests.push(request);
+        }
+        requests
+    }
+
     fn count(&self, answer: &Answer) {
         let counters = &self.shared.counters;
         counters.requests.add(1);
         match answer {
             Ok(outcomes) => counters.operations.add(outcomes.len() as u64),
+            Err(Error::Failed) => self.shared.fail(),
             Err(Error::PreconditionFailed { .. } | Error::Exists) => counters.conflicts.add(1),
             Err(_) => {}
         }
@@ -206,17 +221,29 @@ impl Writer {
 
     /// Runs requests in one transaction. An error is one of storage: nothing was stored.
     fn attempt(&mut self, requests: &[Request]) -> Result<Vec<Answer>, Error> {
+        self.guarded(|writer| writer.transaction(requests))
+    }
+
+    /// Runs `work`, which opens and commits a transaction; when it fails or panics, that is
+    /// abandoned and the ledger is as before.
+    fn guarded<T>(
+        &mut self,
+        work: impl FnOnce(&mut Writer) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let before = self.ledger.clone();
-        let answers = self.transaction(requests);
-        if answers.is_err() {
+        let result = catch_unwind(AssertUnwindSafe(|| work(self)));
+        let result =
+            result.unwrap_or_else(|_| Err(Error::Storage(String::from("the writer panicked"))));
+        if result.is_err() {
             self.ledger = before;
         }
-        answers
+        result
     }
 
     fn transaction(&mut self, requests: &[Request]) -> Result<Vec<Answer>, Error> {
         let shared = self.shared.clone();
         let mut txn = shared.environment.write_txn()?;
+        let (clock, appended) = (self.ledger.clock(), self.ledger.log_appended);
         let mut answers = Vec::with_capacity(requests.len());
         for Request { ops, .. } in requests {
             let answer = match ops.as_slice() {
@@ -228,8 +255,8 @@ impl Writer {
                 answer => answers.push(answer),
             }
         }
-        if answers.iter().any(Result::is_ok) {
-            self.prune(&mut txn)?;
+        if self.ledger.clock() > clock {
+            self.prune(&mut txn, self.ledger.log_appended - appended)?;
             self.ledger.save(&mut txn)?;
             self.sync(txn)?;
         }
@@ -268,31 +295,39 @@ impl Writer {
         Ok(())
     }
 
-    /// Prunes a slice of the log when it is due, in the transaction that is open anyway.
-    fn prune(&mut self, txn: &mut RwTxn<'_>) -> Result<(), Error> {
+    /// Prunes a slice of the log when it is due, in the transaction that is open anyway and has
+    /// added `appended` entries: more than those may go, so that the log shrinks under any load.
+    fn prune(&mut self, txn: &mut RwTxn<'_>, appended: u64) -> Result<(), Error> {
         let options = &self.shared.options;
         if self.commits_until_prune > 0 && self.ledger.log_bytes <= options.log_bytes_max {
             self.commits_until_prune -= 1;
             return Ok(());
         }
+        let appended = usize::try_from(appended).unwrap_or(usize::MAX);
+        let entries_max = appended.saturating_mul(2).max(PRUNED_MAX);
         let bounds = log::Bounds {
+            entries_max,
             since_ms: hlc::now_ms().saturating_sub(options.log_age_ms_max),
             bytes_max: options.log_bytes_max,
         };
         let pruned = log::prune(txn, self.shared.log, self.ledger.log_bytes, bounds)?;
         self.ledger.log_bytes = self.ledger.log_bytes.saturating_sub(pruned.bytes);
-        let all = pruned.entries < PRUNED_MAX;
+        let all = pruned.entries < entries_max;
         self.commits_until_prune = if all { PRUNE_EVERY_COMMITS } else { 0 };
         Ok(())
     }
 
-    /// Prunes slice after slice until a request comes or nothing is left to prune.
+    /// Prunes slice after slice until a request comes, no one is left to send any, or nothing is
+    /// left to prune.
     fn prune_idle(&mut self) {
         self.commits_until_prune = 0;
-        while self.requests.is_empty() && self.commits_until_prune == 0 {
-            let before = self.ledger.clone();
-            if let Err(error) = self.prune_alone() {
-                self.ledger = before;
+        while self.commits_until_prune == 0 {
+            match self.requests.try_recv() {
+                Ok(request) => return self.serve(request),
+                Err(TryRecvError::Disconnected) => return,
+                Err(TryRecvError::Empty) => {}
+            }
+            if let Err(error) = self.guarded(Writer::prune_alone) {
                 tracing::warn!(%error, "the change log could not be pruned");
                 return;
             }
@@ -304,11 +339,156 @@ impl Writer {
         let shared = self.shared.clone();
         let mut txn = shared.environment.write_txn()?;
         let before = self.ledger.log_bytes;
-        self.prune(&mut txn)?;
+        self.prune(&mut txn, 0)?;
         if self.ledger.log_bytes == before {
             return Ok(());
         }
         self.ledger.save(&mut txn)?;
         self.sync(txn)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::{Sender, bounded};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::catalog::Counter;
+    use crate::database::Database;
+    use crate::options::Options;
+    use crate::schema::{Attribute, Kind, Role, TableSchema};
+    use crate::store::Store;
+    use crate::table::TableState;
+
+    /// A table whose keys are counted up.
+    fn define(database: &Database) -> Table {
+        let id = Attribute {
+            name: "id".into(),
+            kind: Kind::Int,
+            required: false,
+            indexed: false,
+            role: Role::Plain,
+        };
+        let schema = TableSchema {
+            database: "data".into(),
+            name: "T".into(),
+            attributes: vec![id],
+            primary_key: 0,
+            sealed: false,
+        };
+        database.define(schema).unwrap()
+    }
+
+    fn open(root: &TempDir, options: &Options) -> Arc<Database> {
+        let options =
+            Options { map_bytes: 16 << 20, tables_max: 8, free_bytes_min: 0, ..options.clone() };
+        let store = Store::open(root.path(), &root.path().join("database"), options).unwrap();
+        store.database("data").unwrap()
+    }
+
+    /// Another writer of the database, to be used while its own has nothing to do.
+    fn idle(database: &Database) -> (Sender<Request>, Writer) {
+        let shared = database.shared.clone();
+        let txn = shared.environment.write_txn().unwrap();
+        let ledger = Ledger::load(&txn, shared.meta).unwrap();
+        drop(txn);
+        let (sender, receiver) = bounded(1);
+        (sender, Writer::new(shared, receiver, ledger))
+    }
+
+    fn insert(table: &Table) -> Op {
+        let body = Prepared::put(&table.schema(), b"{}").unwrap();
+        Op::Insert { table: table.clone(), key: None, body }
+    }
+
+    #[test]
+    fn a_panic_fails_one_request_and_leaves_no_trace() {
+        let root = tempfile::tempdir().unwrap();
+        let database = open(&root, &Options::default());
+        let table = define(&database);
+        let good = table.state();
+        let first = database.commit(vec![insert(&table)]).unwrap();
+        // `define` refuses such a schema; here it makes the writer index out of bounds.
+        let broken = TableState {
+            schema: Arc::new(TableSchema { primary_key: 1, ..(*good.schema).clone() }),
+            ..TableState::new((*good.schema).clone(), Vec::new())
+        };
+        let failing = insert(&table);
+        table.set_state(broken);
+        let error = database.commit(vec![failing]).unwrap_err();
+        assert!(matches!(&error, Error::Storage(what) if what.contains("panicked")), "{error}");
+        table.set_state(TableState::new((*good.schema).clone(), Vec::new()));
+        let second = database.commit(vec![insert(&table)]).unwrap();
+        assert_eq!(second[0].meta.sequence, first[0].meta.sequence + 1);
+        assert!(!database.is_failed());
+    }
+
+    #[test]
+    fn a_writer_no_one_can_reach_does_not_prune_any_more() {
+        let root = tempfile::tempdir().unwrap();
+        let database = open(&root, &Options { log_age_ms_max: 0, ..Options::default() });
+        let table = define(&database);
+        for _ in 0..3 {
+            database.commit(vec![insert(&table)]).unwrap();
+        }
+        thread::sleep(Duration::from_millis(2));
+        let shared = &database.shared;
+        let entries = || shared.log.len(&shared.environment.read_txn().unwrap()).unwrap();
+        let (sender, mut writer) = idle(&database);
+        let before = entries();
+        assert!(before > 0);
+        drop(sender);
+        writer.prune_idle();
+        assert_eq!(entries(), before);
+        let (_sender, mut writer) = idle(&database);
+        writer.prune_idle();
+        assert_eq!(entries(), 0);
+    }
+
+    #[test]
+    fn a_damaged_log_entry_fails_no_write() {
+        let root = tempfile::tempdir().unwrap();
+        let database = open(&root, &Options { log_bytes_max: 0, ..Options::default() });
+        let table = define(&database);
+        let shared = &database.shared;
+        for place in [[[0; 4].as_slice(), &[1; 8]].concat(), vec![0xff]] {
+            let mut txn = shared.environment.write_txn().unwrap();
+            shared.log.put(&mut txn, &place, b"?").unwrap();
+            txn.commit().unwrap();
+        }
+        database.commit(vec![insert(&table)]).unwrap();
+        let txn = shared.environment.read_txn().unwrap();
+        assert_eq!(shared.log.len(&txn).unwrap(), 1, "only what has no place is left");
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_is_not_written_into_records() {
+        let root = tempfile::tempdir().unwrap();
+        let ahead = hlc::next(0, hlc::now_ms() + 3_600_000);
+        {
+            let database = open(&root, &Options::default());
+            let shared = &database.shared;
+            let mut txn = shared.environment.write_txn().unwrap();
+            Counter::Clock.put(&mut txn, shared.meta, ahead).unwrap();
+            txn.commit().unwrap();
+        }
+        let database = open(&root, &Options::default());
+        let meta = database.commit(vec![insert(&define(&database))]).unwrap()[0].meta;
+        assert_eq!(meta.version, ahead + 1);
+        assert!(meta.updated_ms <= hlc::now_ms());
+    }
+
+    #[test]
+    fn a_database_that_failed_says_so() {
+        let root = tempfile::tempdir().unwrap();
+        let database = open(&root, &Options::default());
+        let table = define(&database);
+        assert!(!database.is_failed());
+        let (_sender, writer) = idle(&database);
+        writer.count(&Err(Error::from(heed::Error::Mdb(heed::MdbError::Panic))));
+        assert!(database.is_failed());
+        assert!(matches!(database.read(), Err(Error::Failed)));
+        assert!(matches!(database.commit(vec![insert(&table)]), Err(Error::Failed)));
     }
 }

@@ -136,6 +136,34 @@ fn keys_are_generated_by_type() {
     commit(&database, put(&ints, "2147483648", "{}")).unwrap();
     let error = commit(&database, insert(&ints, "{}")).unwrap_err();
     assert!(matches!(error, Error::KeysExhausted { .. }), "{error}");
+    commit(&database, delete(&ints, "2147483648")).unwrap();
+    assert_eq!(next(), "44", "a failing insert takes no key");
+}
+
+#[test]
+fn a_key_beyond_all_integers_stops_nothing_but_generated_keys() {
+    let fixture = Fixture::new();
+    let database = fixture.database();
+    let table = database.define(schema("T", vec![attribute("id", Kind::Float, false)])).unwrap();
+    commit(&database, put(&table, "1e300", "{}")).unwrap();
+    for _ in 0..2 {
+        let error = commit(&database, insert(&table, "{}")).unwrap_err();
+        assert!(matches!(error, Error::KeysExhausted { .. }), "{error}");
+    }
+    commit(&database, delete(&table, "1e300")).unwrap();
+    assert_eq!(commit(&database, insert(&table, "{}")).unwrap().key.to_text(), "1");
+}
+
+#[test]
+fn what_changes_nothing_is_not_committed() {
+    let fixture = Fixture::new();
+    let database = fixture.database();
+    let table = database.define(schema("T", vec![attribute("id", Kind::Id, false)])).unwrap();
+    assert!(database.commit(Vec::new()).unwrap().is_empty());
+    commit(&database, delete(&table, "1")).unwrap();
+    assert_eq!(fixture.store.as_ref().unwrap().stats()[0].commits, 0);
+    commit(&database, put(&table, "1", "{}")).unwrap();
+    assert_eq!(fixture.store.as_ref().unwrap().stats()[0].commits, 1);
 }
 
 #[test]
@@ -193,6 +221,29 @@ fn a_root_is_opened_once_and_never_one_of_another_make() {
 }
 
 #[test]
+fn two_roots_cannot_share_the_directory_of_their_databases() {
+    let fixture = Fixture::new();
+    let path = fixture.root.path().join("database");
+    let other = tempfile::tempdir().unwrap();
+    let again = || Store::open(other.path(), &path, options());
+    assert!(matches!(again(), Err(Error::Locked { root }) if root == path));
+    drop(fixture);
+    let both = tempfile::tempdir().unwrap();
+    assert!(Store::open(both.path(), both.path(), options()).is_ok());
+}
+
+#[test]
+fn a_database_that_was_replaced_is_not_opened_again() {
+    let mut fixture = Fixture::new();
+    drop(fixture.database());
+    fixture.store = None;
+    std::fs::remove_dir_all(fixture.root.path().join("database/data")).unwrap();
+    fixture.reopen().unwrap();
+    let error = fixture.store.as_ref().unwrap().database("data").unwrap_err();
+    assert!(error.to_string().contains("was replaced"), "{error}");
+}
+
+#[test]
 fn names_and_numbers_of_databases_are_limited() {
     let fixture = Fixture::with(Options { databases_max: 1, ..options() });
     let store = fixture.store.as_ref().unwrap();
@@ -220,6 +271,7 @@ fn the_change_log_tells_every_write_until_it_is_pruned() {
         assert_eq!(table.changes(&txn, 1, 10).unwrap(), changes[1..]);
         assert_eq!(table.changes(&txn, 0, 1).unwrap(), changes[..1]);
         assert!(table.changes(&txn, 2, 10).unwrap().is_empty());
+        assert!(matches!(table.changes(&txn, 3, 10), Err(Error::LogTruncated)));
     }
     for at in 0..200 {
         commit(&database, put(&table, &format!("key {at}"), "{}")).unwrap();

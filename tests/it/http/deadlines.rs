@@ -89,3 +89,18 @@ fn a_client_that_does_not_read_is_cut_after_timeout() {
     assert_eq!(status, 200);
     assert!(wire.chunks().is_none(), "the client sees that the answer is not whole");
 }
+
+#[test]
+fn a_client_that_begins_a_request_and_does_not_read_the_answer_before_is_cut() {
+    let launch = home().launch().set("http.headersTimeout=1000").set("http.keepAliveTimeout=1000");
+    let server = launch.set("http.timeout=2000").start();
+    let big = format!(r#"{{"name":"{}"}}"#, "x".repeat(12 << 20));
+    server.client().put("/Dog/big", &big).expect(204);
+    let mut stalled = server.wire();
+    stalled.get("/Dog/big");
+    std::thread::sleep(Duration::from_millis(700));
+    stalled.send("G");
+    let timeouts = "harper_connections_closed_total{reason=\"timeout\"}";
+    eventually("the stalled client to be cut", || (server.metric(timeouts) >= 1.0).then_some(()));
+    assert_eq!(server.metric("harper_connections"), 0.0);
+}

@@ -126,3 +126,43 @@ fn faults_of_a_client_are_no_faults_of_the_server() {
         }
     }
 }
+
+#[test]
+fn a_condition_on_a_write_is_never_dropped() {
+    let server = start();
+    let client = server.client();
+    client.put("/Dog/1", "{}").expect(204);
+    for (method, path) in [
+        ("DELETE", "/Dog/1?name=Bo"),
+        ("DELETE", "/Dog/1?)))"),
+        ("PUT", "/Dog/1?name=Bo"),
+        ("PATCH", "/Dog/1?name=Bo"),
+        ("PATCH", "/Dog/?name=Bo"),
+        ("POST", "/Dog/?name=Bo"),
+    ] {
+        let reply = client.request(method, path).json("{}").send().expect(400);
+        assert!(reply.error().contains("A query has no meaning"), "{method} {path}: {reply}");
+    }
+    for method in ["POST", "PUT", "DELETE"] {
+        let ask = client.request(method, "/Dog/");
+        let reply = ask.header("if-match", "\"x\"").json("{}").send().expect(400);
+        assert!(reply.error().contains("If-Match"), "{method}: {reply}");
+    }
+    client.get("/Dog/1").expect(200);
+}
+
+#[test]
+fn a_body_that_nobody_wants_does_not_end_the_connection() {
+    let server = start();
+    let mut wire = server.wire();
+    let body = "x".repeat(40_000);
+    let head =
+        format!("PUT /Nope HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
+    wire.send(head).send(&body[..10_000]);
+    wire.send(&body[10_000..]);
+    assert_eq!(wire.reply().status, 404);
+    assert_eq!(wire.get("/Nope").reply().status, 404, "the same connection goes on");
+    let head = "PUT /Nope HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n";
+    wire.send(head).send("y".repeat(200_000));
+    assert_eq!(wire.reply().header("connection"), "close");
+}

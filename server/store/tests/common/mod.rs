@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use harper_store::{
     Attribute, Budget, Comparator, Database, Error, Filter, Key, Kind, Op, Options, Outcome,
-    Precondition, Prepared, Query, Role, Step, Store, Table, TableSchema, Value,
+    Precondition, Prepared, Query, Role, Sort, Step, Store, Table, TableSchema, Value,
 };
 use tempfile::TempDir;
 
@@ -123,4 +123,8 @@ pub(crate) fn number(value: i64) -> Value {
 
 pub(crate) fn text(value: &str) -> Value {
     Value::String(value.into())
+}
+
+pub(crate) fn descending(attribute: &str) -> Sort {
+    Sort { attribute: attribute.into(), descending: true }
 }
