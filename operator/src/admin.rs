@@ -20,6 +20,8 @@ use tokio::net::{TcpListener, TcpStream};
 const CONNECTIONS_MAX: usize = 32;
 /// Longest time for one connection, which serves one request.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time for a request to come: 32 connections on which nothing is said must not cost a liveness probe.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause when no connection can be accepted, such as when file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -81,6 +83,8 @@ async fn connection(stream: TcpStream, admin: &Admin) {
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .keep_alive(false)
+        .timer(io::Timer)
+        .header_read_timeout(HEADER_TIMEOUT)
         .serve_connection(io::Stream::new(stream), service);
     // a client that goes away is no news
     let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await;
@@ -114,6 +118,7 @@ fn page(status: StatusCode, text: String) -> Response<Full<Bytes>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     #[test]
     fn ready_means_served_and_synced() {
@@ -125,5 +130,28 @@ mod tests {
         assert_eq!(text, "crd: ok\nwatches: waiting\n");
         readiness.is_synced();
         assert_eq!(readiness.page().0, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn silent_connections_do_not_hold_up_a_probe() {
+        let shared = crate::controller::testing::scope("http://127.0.0.1:1").shared;
+        let admin = Admin { readiness: Arc::default(), shared };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let probe = async {
+            let mut silent = Vec::new();
+            for _ in 0..CONNECTIONS_MAX {
+                silent.push(TcpStream::connect(address).await.unwrap());
+            }
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        };
+        tokio::select! {
+            () = serve(listener, &admin) => {}
+            result = tokio::time::timeout(3 * HEADER_TIMEOUT, probe) => result.unwrap(),
+        }
     }
 }

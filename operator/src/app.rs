@@ -2,10 +2,12 @@
 
 use crate::admin::{Admin, Readiness, serve};
 use crate::cli::{Cli, Command, RunOptions};
-use crate::controller::{Controllers, CrdState, Settings, Shared, Stop, wait_until_served};
+use crate::controller::{
+    Controllers, CrdState, Settings, Shared, Stop, WATCH_SECONDS, wait_until_served,
+};
 use crate::{crd, rbac, smoke, telemetry};
 use futures_util::FutureExt as _;
-use kube::Client;
+use kube::{Client, Config};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +19,8 @@ use tokio::signal::unix::{SignalKind, signal};
 pub const EXIT_USAGE: u8 = 64;
 /// Longest time to finish the reconciles under way when told to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
+/// Longest silence of the API server; a watch without events is silent until its end.
+const READ_TIMEOUT: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 15);
 
 /// Why the program ends early.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +92,7 @@ async fn run(options: RunOptions) -> Result<(), AppError> {
     telemetry::start(log_format);
     let listen = |source| AppError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(listen)?;
-    let client = Client::try_default().await.map_err(AppError::Connect)?;
+    let client = connect().await.map_err(AppError::Connect)?;
     let stop = stop_signal()?;
     let settings = Settings { server_image, namespaces };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), admin = %address, ?settings, "starting");
@@ -103,6 +107,14 @@ async fn run(options: RunOptions) -> Result<(), AppError> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A client that gives up a connection on which nothing comes: a list without an answer would hold its watch for ever.
+async fn connect() -> Result<Client, kube::Error> {
+    let mut config = Config::infer().await.map_err(kube::Error::InferConfig)?;
+    config.read_timeout = Some(READ_TIMEOUT);
+    config.reset_reader_on_write = true;
+    Client::try_from(config)
 }
 
 /// Waits for the kind to be served, then reconciles until told to stop.

@@ -6,35 +6,39 @@
 
 mod components;
 mod crd_check;
+mod related;
 mod stores;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use components::ComponentIndex;
 pub use crd_check::{CrdState, wait_until_served};
+pub(crate) use related::forget_if_gone;
 pub use stores::{Stores, Synced};
 
 use crate::crd::Guarded;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::reconcile::reconcile;
-use futures_util::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _, future};
+use futures_util::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _, future, stream};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{Action, Config, Controller, Error};
 use kube::runtime::events::{Recorder, Reporter};
-use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Client, Resource, ResourceExt as _};
-use std::collections::HashSet;
+use kube::{Api, Client, Resource};
+use related::{deleted, forget, referring, retain, servers_of};
 use std::convert::Infallible;
 use std::sync::Arc;
 use stores::Writers;
+use tokio::sync::watch::Sender;
 
 /// Reconciles under way at once in a scope.
 const CONCURRENCY: u16 = 16;
-/// Longest time of a watch request, in seconds: a connection that went silent is noticed after it.
-const WATCH_SECONDS: u32 = 75;
+/// Longest time of a watch request, in seconds. The client's own limit for a silent connection must be longer.
+pub const WATCH_SECONDS: u32 = 75;
 
 /// Completes when the process is told to stop.
 pub type Stop = future::Shared<future::BoxFuture<'static, ()>>;
@@ -84,6 +88,8 @@ pub struct Scope {
     pub memory: Memory,
     /// Who refers to which ConfigMap.
     pub components: ComponentIndex,
+    /// Told when a watch had to list again: what was deleted meanwhile is in no event.
+    relisted: Sender<()>,
     /// What all scopes share.
     pub shared: Arc<Shared>,
 }
@@ -98,6 +104,7 @@ impl Scope {
             synced: Synced::new(WATCHES),
             memory: Memory::default(),
             components: ComponentIndex::default(),
+            relisted: Sender::new(()),
             shared,
         }
     }
@@ -160,18 +167,25 @@ fn run(
     let index = Arc::clone(scope);
     let controller = Controller::for_stream(watch_servers(scope, &api, servers), reader)
         .with_config(Config::default().concurrency(CONCURRENCY))
-        .owns_stream(watch::<PartialObjectMeta<ConfigMap>>(scope, &api, config_maps))
-        .owns_stream(watch::<PartialObjectMeta<ServiceAccount>>(scope, &api, service_accounts))
-        .owns_stream(watch::<PartialObjectMeta<Service>>(scope, &api, services))
-        .owns_stream(watch::<StatefulSet>(scope, &api, stateful_sets))
-        .owns_stream(watch::<PartialObjectMeta<PodDisruptionBudget>>(
-            scope,
-            &api,
-            disruption_budgets,
-        ))
+        .watches_stream(watch::<PartialObjectMeta<ConfigMap>>(scope, &api, config_maps), |map| {
+            servers_of(&map)
+        })
+        .watches_stream(
+            watch::<PartialObjectMeta<ServiceAccount>>(scope, &api, service_accounts),
+            |child| servers_of(&child),
+        )
+        .watches_stream(watch::<PartialObjectMeta<Service>>(scope, &api, services), |service| {
+            servers_of(&service)
+        })
+        .watches_stream(watch::<StatefulSet>(scope, &api, stateful_sets), |set| servers_of(&set))
+        .watches_stream(
+            watch::<PartialObjectMeta<PodDisruptionBudget>>(scope, &api, disruption_budgets),
+            |child| servers_of(&child),
+        )
         .watches_stream(watch_components(scope, &api), move |map: PartialObjectMeta<ConfigMap>| {
             referring(&index, &map)
         })
+        .reconcile_all_on(relists(scope))
         .graceful_shutdown_on(stop);
     let scope = Arc::clone(scope);
     let on_error = |_, error: &Infallible, _| -> Action { match *error {} };
@@ -214,7 +228,7 @@ fn watch_servers(
     api: &Apis,
     writer: stores::Writer<Guarded>,
 ) -> impl Stream<Item = Result<Guarded, watcher::Error>> + Send + use<> {
-    let (scope, mut first) = (Arc::clone(scope), First::default());
+    let (scope, mut lists) = (Arc::clone(scope), Lists::default());
     watcher(api.of::<Guarded>(), watch_config())
         .default_backoff()
         .modify(|server| server.meta_mut().managed_fields = None)
@@ -223,44 +237,35 @@ fn watch_servers(
             watcher::Event::Delete(server) => forget(&scope, server),
             watcher::Event::InitDone => {
                 retain(&scope);
-                first.done(&scope);
+                lists.done(&scope);
             }
             _ => {}
         })
         .applied_objects()
 }
 
-/// The first time that a watch has shown what there is.
+/// Tells when a watch has shown all that there is, for the first time and again.
 #[derive(Default)]
-struct First {
-    done: bool,
+struct Lists {
+    first_is_done: bool,
 }
 
-impl First {
+impl Lists {
     fn done(&mut self, scope: &Scope) {
-        if !std::mem::replace(&mut self.done, true) {
+        if std::mem::replace(&mut self.first_is_done, true) {
+            // every server looks at what has changed in between; at rest that costs no call
+            scope.relisted.send_replace(());
+        } else {
             scope.synced.one_more();
         }
     }
 }
 
-fn forget(scope: &Scope, server: &Guarded) {
-    if let Some(uid) = server.uid() {
-        scope.memory.forget(&uid);
-    }
-    let namespace = server.namespace().unwrap_or_default();
-    scope.components.refer(&namespace, &server.name_any(), &Default::default());
-}
-
-/// After a list from scratch: whoever is not in it is gone, and its deletion was not told.
-fn retain(scope: &Scope) {
-    let servers = scope.stores.servers.state();
-    let living: HashSet<String> = servers.iter().filter_map(|server| server.uid()).collect();
-    scope.memory.retain(&living);
-    scope.components.retain(|namespace, name| {
-        let key = ObjectRef::<Guarded>::new(name).within(namespace);
-        scope.stores.servers.get(&key).is_some()
-    });
+/// An item for each time that watches had to list again, or for several such times together.
+fn relists(scope: &Scope) -> impl Stream<Item = ()> + Send + use<> {
+    stream::unfold(scope.relisted.subscribe(), async |mut relisted| {
+        relisted.changed().await.ok().map(|()| ((), relisted))
+    })
 }
 
 /// The children of one kind: kept as metadata, and their deletions noted.
@@ -269,19 +274,15 @@ fn watch<K: stores::Watched>(
     api: &Apis,
     writer: stores::Writer<K>,
 ) -> impl Stream<Item = Result<K, watcher::Error>> + Send + use<K> {
-    let (scope, mut first) = (Arc::clone(scope), First::default());
+    let (scope, mut lists) = (Arc::clone(scope), Lists::default());
     let labels = crate::reconcile::build::MANAGED_SELECTOR;
     watcher(api.of::<K>(), watch_config().labels(labels))
         .default_backoff()
         .modify(K::prune)
         .reflect(writer)
         .inspect_ok(move |event| match event {
-            watcher::Event::Delete(child) => {
-                for owner in child.owner_references() {
-                    scope.memory.deleted(&owner.uid, (K::CHILD, &child.name_any()));
-                }
-            }
-            watcher::Event::InitDone => first.done(&scope),
+            watcher::Event::Delete(child) => deleted(&scope, child),
+            watcher::Event::InitDone => lists.done(&scope),
             _ => {}
         })
         .touched_objects()
@@ -292,20 +293,32 @@ fn watch_components(
     scope: &Arc<Scope>,
     api: &Apis,
 ) -> impl Stream<Item = Result<PartialObjectMeta<ConfigMap>, watcher::Error>> + Send + use<> {
-    let (scope, mut first) = (Arc::clone(scope), First::default());
+    let (scope, mut lists) = (Arc::clone(scope), Lists::default());
     let labels = "app.kubernetes.io/managed-by!=harper-operator";
     watcher(api.of::<PartialObjectMeta<ConfigMap>>(), watch_config().labels(labels))
         .default_backoff()
-        .inspect_ok(move |event| match event {
-            watcher::Event::Init => scope.components.touched_all(),
-            watcher::Event::InitDone => first.done(&scope),
-            _ => {}
+        .inspect_ok(move |event| {
+            if matches!(event, watcher::Event::InitDone) {
+                scope.components.touched_all();
+                lists.done(&scope);
+            }
         })
         .touched_objects()
 }
 
-fn referring(scope: &Scope, map: &PartialObjectMeta<ConfigMap>) -> Vec<ObjectRef<Guarded>> {
-    let namespace = map.namespace().unwrap_or_default();
-    let servers = scope.components.touched(&namespace, &map.name_any());
-    servers.iter().map(|server| ObjectRef::new(server).within(&namespace)).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_second_list_wakes_every_server() {
+        let scope = testing::scope("http://127.0.0.1:1");
+        let mut relists = std::pin::pin!(relists(&scope));
+        let mut lists = Lists::default();
+        lists.done(&scope);
+        assert_eq!(relists.next().now_or_never(), None, "the first list wakes by itself");
+        lists.done(&scope);
+        assert_eq!(relists.next().now_or_never(), Some(Some(())));
+        assert_eq!(relists.next().now_or_never(), None);
+    }
 }

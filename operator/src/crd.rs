@@ -16,7 +16,9 @@ pub use spec::{
 };
 pub use status::{Endpoint, HarperServerStatus};
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON,
+};
 use kube::CustomResourceExt;
 
 /// API group of the kind.
@@ -34,7 +36,16 @@ pub type Guarded = DeserializeGuard<HarperServer>;
 /// The `CustomResourceDefinition` to install.
 #[must_use]
 pub fn definition() -> CustomResourceDefinition {
-    HarperServer::crd()
+    let mut definition = HarperServer::crd();
+    for version in &mut definition.spec.versions {
+        let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
+        let spec = schema.and_then(|schema| schema.properties.as_mut()?.get_mut("spec"));
+        if let Some(spec) = spec {
+            // a server without a spec is a server with an empty one
+            spec.default = Some(JSON(serde_json::json!({})));
+        }
+    }
+    definition
 }
 
 #[cfg(test)]
@@ -56,6 +67,13 @@ mod tests {
         assert_eq!(crd.spec.names.short_names, Some(vec!["hs".to_owned()]));
         assert_eq!(crd.spec.names.categories, Some(vec!["harper".to_owned()]));
         assert_eq!(API_VERSION, format!("{GROUP}/{}", crd.spec.versions[0].name));
+    }
+
+    #[test]
+    fn a_server_needs_no_spec() {
+        let crd = serde_json::to_value(definition()).unwrap();
+        let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/default";
+        assert_eq!(crd.pointer(spec), Some(&serde_json::json!({})));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::controller::Scope;
 use crate::crd::{HarperServer, HarperServerStatus};
 use crate::reasons::{Class, Reason, TABLE};
 use crate::reconcile::Outcome;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource as _;
 use kube::runtime::events::{Event, EventType};
 
@@ -23,9 +24,7 @@ pub async fn publish(
         events.push(event(reason, message));
     }
     if let Outcome::Applied(applied) = outcome {
-        let healed = applied.healed().iter();
-        let note = |(kind, name): &(&str, String)| format!("put back {kind} {name}");
-        events.extend(healed.map(|child| event(Reason::DriftHealed, note(child))));
+        events.extend(applied.healed().iter().map(healed));
     }
     for event in events {
         if let Err(error) = scope.shared.recorder.publish(&event, &server.object_ref(&())).await {
@@ -50,6 +49,18 @@ fn turned(
     Some((row.reason, present.message))
 }
 
+/// Events are told apart by the object that they are about besides the server; the recorder would count the second
+/// child as a repetition of the first.
+fn healed(child: &ObjectReference) -> Event {
+    let text = |part: &Option<String>| part.clone().unwrap_or_default();
+    let note = format!("put back {} {}", text(&child.kind), text(&child.name));
+    Event {
+        action: "Heal".to_owned(),
+        secondary: Some(child.clone()),
+        ..event(Reason::DriftHealed, note)
+    }
+}
+
 fn event(reason: Reason, mut note: String) -> Event {
     note.truncate(note.floor_char_boundary(NOTE_BYTES_MAX));
     let type_ = match reason.class() {
@@ -62,5 +73,22 @@ fn event(reason: Reason, mut note: String) -> Event {
         note: Some(note),
         action: "Reconcile".to_owned(),
         secondary: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_put_back_have_events_of_their_own() {
+        let child = |kind: &str| ObjectReference {
+            kind: Some(kind.to_owned()),
+            name: Some("cities".to_owned()),
+            ..ObjectReference::default()
+        };
+        let (one, two) = (healed(&child("Service")), healed(&child("ServiceAccount")));
+        assert_eq!(one.note.as_deref(), Some("put back Service cities"));
+        assert_ne!(one.secondary, two.secondary);
     }
 }

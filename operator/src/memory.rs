@@ -6,7 +6,7 @@
 //! compared by it and by their labels, annotations and owners, which leaves their busy status out; the others by
 //! their resourceVersion. After a restart there is nothing to compare with: the hash that every child carries in an
 //! annotation says whether it is what would be applied now, and the managers of its fields say whether anyone else has
-//! written to it.
+//! written to it. A field that was removed shows in neither, so what was adopted in this way is applied again soon.
 
 use crate::crd::HarperServerStatus;
 use crate::random;
@@ -31,6 +31,9 @@ const BACKOFF_MIN: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
 const RESYNC_MIN: Duration = Duration::from_secs(6 * 3600);
 const RESYNC_MAX: Duration = Duration::from_secs(12 * 3600);
+/// The first resync of a server whose children were adopted; spread, for after a restart that is every server.
+const ADOPTED_RESYNC_MIN: Duration = Duration::from_secs(60);
+const ADOPTED_RESYNC_MAX: Duration = Duration::from_secs(600);
 
 /// What the metadata of a child shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,9 +151,20 @@ struct Applied {
 struct Server {
     children: BTreeMap<(&'static str, String), Applied>,
     status: Option<(u64, HarperServerStatus)>,
-    failures: (Option<i64>, u32),
+    failures: Failures,
     secret_at: Option<Instant>,
+    secret_doubtful_until: Option<Instant>,
+    secret_remade_uid: Option<String>,
+    adopted: bool,
     resync_at: Instant,
+}
+
+/// Failures in a row with one generation of the spec.
+#[derive(Clone, Copy, Debug, Default)]
+struct Failures {
+    generation: Option<i64>,
+    count: u32,
+    not_before: Option<Instant>,
 }
 
 impl Server {
@@ -158,8 +172,11 @@ impl Server {
         Self {
             children: BTreeMap::new(),
             status: None,
-            failures: (None, 0),
+            failures: Failures::default(),
             secret_at: None,
+            secret_doubtful_until: None,
+            secret_remade_uid: None,
+            adopted: false,
             resync_at: now + random::between(RESYNC_MIN, RESYNC_MAX),
         }
     }
@@ -200,13 +217,18 @@ impl Memory {
         self.with(uid, now, |server| server.resync_at.saturating_duration_since(now))
     }
 
-    /// Starts the resync that is due: forgets what was applied and sets the next date.
-    pub fn start_resync(&self, uid: &str, now: Instant) {
-        let fresh = Server::new(now);
-        self.with(uid, now, |server| {
-            server.resync_at = fresh.resync_at;
-            server.secret_at = None;
-        });
+    /// Notes that everything was applied again, and sets the next date.
+    pub fn resynced(&self, uid: &str, now: Instant) {
+        let resync_at = now + random::between(RESYNC_MIN, RESYNC_MAX);
+        self.with(uid, now, |server| server.resync_at = resync_at);
+    }
+
+    /// Whether a child was applied for this server and its deletion was not seen since.
+    pub fn has_applied(&self, uid: &str, child: (&'static str, &str)) -> bool {
+        let servers = self.lock();
+        let applied =
+            servers.get(uid).and_then(|server| server.children.get(&(child.0, child.1.to_owned())));
+        applied.is_some_and(|applied| !applied.deleted)
     }
 
     /// Decides what to do about a child that should have this hash.
@@ -238,10 +260,16 @@ impl Memory {
         (before, after): (Option<&Observed>, Observed),
         now: Instant,
     ) -> bool {
-        let changed = before.is_none_or(|before| before.version != after.version);
         self.with(uid, now, |server| {
             let key = (child.0, child.1.to_owned());
             let last = server.children.get(&key);
+            // the store may not have seen our last write yet
+            let last_seen = last.map(|applied| &applied.observed);
+            let before = before.map(|before| match last_seen {
+                Some(last) if last.version > before.version => last,
+                _ => before,
+            });
+            let changed = before.is_none_or(|before| before.content != after.content);
             let mut heals = last.map_or((now, 0), |applied| applied.heals);
             if now.duration_since(heals.0) >= CONTENTION_WINDOW {
                 heals = (now, 0);
@@ -250,8 +278,8 @@ impl Memory {
             let hash = hash.to_owned();
             let applied = Applied { hash, observed: after, at: now, deleted: false, heals };
             server.children.insert(key, applied);
-        });
-        changed
+            changed
+        })
     }
 
     /// Notes that the watch has shown the deletion of a child.
@@ -279,6 +307,27 @@ impl Memory {
             }
             due
         })
+    }
+
+    /// Notes that the Secret of a server that has made none yet was already there: it may be that of a server of the
+    /// same name that is gone, and about to go with it.
+    pub fn doubt_secret(&self, uid: &str, time: Duration, now: Instant) {
+        self.with(uid, now, |server| server.secret_doubtful_until = Some(now + time));
+    }
+
+    /// Whether the Secret may be about to go.
+    pub fn secret_is_doubtful(&self, uid: &str, now: Instant) -> bool {
+        self.with(uid, now, |server| server.secret_doubtful_until.is_some_and(|until| now < until))
+    }
+
+    /// Notes the Secret made in place of a deleted one: a failure may come before the status that says so.
+    pub fn secret_remade(&self, uid: &str, secret_uid: Option<String>, now: Instant) {
+        self.with(uid, now, |server| server.secret_remade_uid = secret_uid);
+    }
+
+    /// The uid of the Secret made last in place of a deleted one, since the start of the process.
+    pub fn secret_remade_uid(&self, uid: &str) -> Option<String> {
+        self.lock().get(uid)?.secret_remade_uid.clone()
     }
 
     /// The newer of the status in the watch's store and the one written last.
@@ -313,17 +362,28 @@ impl Memory {
     /// generation has changed.
     pub fn failed(&self, uid: &str, generation: Option<i64>, now: Instant) -> Duration {
         self.with(uid, now, |server| {
-            let (last, count) = server.failures;
-            let count = if last == generation { count } else { 0 };
-            server.failures = (generation, count.saturating_add(1));
+            let last = server.failures;
+            let count = if last.generation == generation { last.count } else { 0 };
             let limit = BACKOFF_MIN.saturating_mul(1 << count.min(16)).min(BACKOFF_MAX);
-            random::between(BACKOFF_MIN / 5, limit)
+            let pause = random::between(BACKOFF_MIN / 5, limit);
+            let not_before = Some(now + pause);
+            server.failures = Failures { generation, count: count.saturating_add(1), not_before };
+            pause
         })
+    }
+
+    /// What is left of the pause after a failure. Without it the failure's own status would start the next try: the
+    /// API server's sentences need not be the same twice.
+    pub fn held(&self, uid: &str, generation: Option<i64>, now: Instant) -> Option<Duration> {
+        let servers = self.lock();
+        let Failures { generation: failed, not_before, .. } = servers.get(uid)?.failures;
+        let rest = not_before?.saturating_duration_since(now);
+        (failed == generation && !rest.is_zero()).then_some(rest)
     }
 
     /// Notes a success: the next failure starts with a short pause.
     pub fn succeeded(&self, uid: &str, now: Instant) {
-        self.with(uid, now, |server| server.failures = (None, 0));
+        self.with(uid, now, |server| server.failures = Failures::default());
     }
 }
 
@@ -337,6 +397,10 @@ fn adopt(
 ) -> Verdict {
     if seen.applied_hash.as_deref() != Some(hash) || seen.foreign {
         return Verdict::Changed;
+    }
+    if !std::mem::replace(&mut server.adopted, true) {
+        let soon = now + random::between(ADOPTED_RESYNC_MIN, ADOPTED_RESYNC_MAX);
+        server.resync_at = server.resync_at.min(soon);
     }
     let observed = seen.clone();
     let hash = hash.to_owned();

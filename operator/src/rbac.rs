@@ -23,7 +23,7 @@ pub fn rules() -> Vec<PolicyRule> {
     const APPLY_AND_DELETE: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
     vec![
         rule(crd::GROUP, &[crd::PLURAL], READ),
-        rule(crd::GROUP, &["harperservers/status"], &["patch", "update"]),
+        rule(crd::GROUP, &["harperservers/status"], &["patch"]),
         rule("", &["configmaps", "serviceaccounts", "services"], APPLY),
         rule("apps", &["statefulsets"], APPLY),
         rule("policy", &["poddisruptionbudgets"], APPLY_AND_DELETE),

@@ -13,7 +13,8 @@ pub enum Class {
     Waiting,
     /// Tried again with growing pauses.
     Transient,
-    /// Tried again only when the spec, or an object it names, changes.
+    /// Said as `Stalled`. A refused spec waits for its change; a refused object is tried again like after a transient
+    /// failure, for the rule that refuses it may not be the operator's.
     Permanent,
 }
 
@@ -186,7 +187,7 @@ pub const TABLE: &[Row] = &[
         "Paused",
         "Paused",
         Class::Settled,
-        "spec.paused is set: the operator writes nothing but this status.",
+        "spec.paused is set: the operator writes nothing but this status; while the spec asks for something else than what runs, observedGeneration stays behind.",
     ),
     row(
         Reason::DataLostWithPod,

@@ -8,10 +8,9 @@ pub mod error;
 pub mod status;
 pub mod validate;
 
-use crate::controller::Scope;
+use crate::controller::{Scope, forget_if_gone};
 use crate::crd::{Guarded, HarperServer, HarperServerStatus};
 use crate::events;
-use crate::reasons::Class;
 use apply::{Applied, SecretHint};
 use error::StepError;
 use jiff::Timestamp;
@@ -25,7 +24,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use validate::{Identity, Refusal, ValidatedServer};
 
-/// Longest time for one reconcile: a connection that went silent must not hold a server for ever.
+/// Longest time for the first four steps, and again for the report: a connection that went silent must not hold a
+/// server for ever.
 const RECONCILE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What became of the first four steps.
@@ -43,7 +43,10 @@ pub enum Outcome {
     /// The cluster agrees with the spec.
     Applied(Applied),
     /// Nothing was written because the user wants it so.
-    Paused,
+    Paused {
+        /// The spec asks for something else than what was applied last.
+        differs: bool,
+    },
     /// Nothing was written because the spec cannot be built.
     Refused(Refusal),
     /// The API server did not do its part.
@@ -54,7 +57,7 @@ impl Outcome {
     fn result(&self) -> &'static str {
         match self {
             Self::Applied(_) => "applied",
-            Self::Paused => "paused",
+            Self::Paused { .. } => "paused",
             Self::Refused(_) => "refused",
             Self::Failed(_) => "failed",
         }
@@ -73,7 +76,14 @@ pub async fn reconcile(server: Arc<Guarded>, scope: Arc<Scope>) -> Result<Action
     let action = match &server.0 {
         Ok(server) => match Identity::of(server) {
             Some(_) if server.metadata.deletion_timestamp.is_some() => Action::await_change(),
-            Some(identity) => one(server, identity, &scope, started).await,
+            Some(identity) => {
+                let held =
+                    scope.memory.held(&identity.owner.uid, server.metadata.generation, started);
+                match held {
+                    Some(rest) => return Ok(Action::requeue(rest)),
+                    None => one(server, identity, &scope, started).await,
+                }
+            }
             None => Action::await_change(),
         },
         Err(invalid) => {
@@ -84,6 +94,7 @@ pub async fn reconcile(server: Arc<Guarded>, scope: Arc<Scope>) -> Result<Action
             Action::await_change()
         }
     };
+    forget_if_gone(&scope, &server);
     Ok(action)
 }
 
@@ -98,12 +109,21 @@ async fn one(server: &HarperServer, identity: Identity, scope: &Scope, now: Inst
     });
     let workload = workload(scope, &identity, &attempt.outcome);
     let status = status::compute(server, &attempt, workload, previous.as_ref(), Timestamp::now());
-    events::publish(scope, server, previous.as_ref(), &status, &attempt.outcome).await;
-    let written = status::report(scope, server, &identity, status, previous.as_ref()).await;
+    let previous = previous.as_ref();
+    let report = async {
+        events::publish(scope, server, previous, &status, &attempt.outcome).await;
+        status::report(scope, server, &identity, &status, previous).await
+    };
+    let written = tokio::time::timeout(RECONCILE_TIMEOUT, report).await;
+    let written = written.unwrap_or(Err(StepError::TimedOut));
     let outcome = match (attempt.outcome, written) {
         (Outcome::Failed(error), _) | (_, Err(error)) => Outcome::Failed(error),
         (outcome, Ok(())) => outcome,
     };
+    // one that failed is still due
+    if !matches!(outcome, Outcome::Failed(_)) && memory.resync_in(&uid, now).is_zero() {
+        memory.resynced(&uid, now);
+    }
     scope.shared.metrics.reconciled(outcome.result(), now.elapsed());
     next(server, &uid, &outcome, scope)
 }
@@ -121,8 +141,9 @@ async fn attempt(
     let memory = &scope.memory;
     let resync = memory.resync_in(&owner.uid, now).is_zero();
     if resync {
-        memory.start_resync(&owner.uid, now);
-        scope.components.touched_all();
+        for component in &server.spec.components {
+            scope.components.touched(namespace, &component.config_map_ref.name);
+        }
     }
     let dereferenced = match dereference::dereference(scope, namespace, name, &server.spec).await {
         Ok(dereferenced) => dereferenced,
@@ -135,15 +156,23 @@ async fn attempt(
             return Attempt { validated: None, outcome: Outcome::Refused(refusal) };
         }
     };
-    if validated.paused {
-        return Attempt { validated: Some(validated), outcome: Outcome::Paused };
-    }
     let secret = previous.and_then(|status| status.admin_secret_name.as_deref());
     let hint = SecretHint {
         created: secret == Some(validated.admin.name()),
         pods_run: stored_workload(scope, identity).all_run(validated.replicas),
+        remade_uid: memory
+            .secret_remade_uid(&owner.uid)
+            .or_else(|| previous.and_then(|status| status.admin_secret_remade_uid.clone())),
     };
     let resources = build::build(&validated);
+    if validated.paused {
+        return match apply::differs(scope, identity, resources, &hint) {
+            Ok(differs) => {
+                Attempt { validated: Some(validated), outcome: Outcome::Paused { differs } }
+            }
+            Err(error) => failed(Some(validated), error),
+        };
+    }
     // the future holds every object of the server: too large for the stack of a small pod
     match Box::pin(apply::apply(scope, identity, resources, hint, resync)).await {
         Ok(applied) => Attempt { validated: Some(validated), outcome: Outcome::Applied(applied) },
@@ -172,12 +201,14 @@ fn stored_workload(scope: &Scope, identity: &Identity) -> Workload {
 /// When to look at the server again if nothing happens before.
 fn next(server: &HarperServer, uid: &str, outcome: &Outcome, scope: &Scope) -> Action {
     let (memory, now) = (&scope.memory, Instant::now());
-    let resync = memory.resync_in(uid, now);
-    let pause = match outcome {
-        Outcome::Applied(applied) => applied.look_again_in.unwrap_or(resync),
-        Outcome::Paused | Outcome::Refused(_) => resync,
-        Outcome::Failed(StepError::Contended { pause, .. }) => *pause,
-        Outcome::Failed(error) if error.reason().class() == Class::Permanent => resync,
+    let look_again_in = match outcome {
+        Outcome::Applied(applied) => applied.look_again_in,
+        Outcome::Paused { .. } | Outcome::Refused(_) => None,
+        Outcome::Failed(StepError::Contended { pause, .. }) => {
+            memory.succeeded(uid, now);
+            return Action::requeue(*pause);
+        }
+        // also after an answer that blames the object: the rule that refused it may go
         Outcome::Failed(error) => {
             let pause = memory.failed(uid, server.metadata.generation, now);
             let (namespace, name) = (server.namespace(), server.name_any());
@@ -186,5 +217,6 @@ fn next(server: &HarperServer, uid: &str, outcome: &Outcome, scope: &Scope) -> A
         }
     };
     memory.succeeded(uid, now);
-    Action::requeue(pause.min(resync))
+    let resync = memory.resync_in(uid, now);
+    Action::requeue(look_again_in.map_or(resync, |pause| pause.min(resync)))
 }

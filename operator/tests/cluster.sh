@@ -11,10 +11,11 @@ operator=${OPERATOR:-$here/target/debug/harper-operator}
 export HK_NAME=${HK_NAME:-op} HK_API_PORT=${HK_API_PORT:-26443} HK_ETCD_PORT=${HK_ETCD_PORT:-22379}
 admin=127.0.0.1:28080
 work=$(mktemp -d)
-passed=0 failed=0 pid=
+passed=0 failed=0 pid= resets=
 
 finish() {
   stop_operator
+  [ -z "$resets" ] || kill "$resets"
   [ "$failed" = 0 ] || tail -n 40 "$work/operator.log"
   "$here/tests/kubernetes/down.sh"
   rm -rf "$work"
@@ -55,6 +56,17 @@ current_pod_ready() { # the pod of the latest template
   [ "$(k get pod "$1-0" -o jsonpath='{.metadata.labels.controller-revision-hash}')" = "$(k get sts "$1" -o jsonpath='{.status.updateRevision}')" ] && pod_ready "$1"
 }
 
+# a listener that resets every connection: the sentence about it holds another port each time
+python3 -c '
+import socket, struct
+listener = socket.create_server(("127.0.0.1", 28777))
+while True:
+    connection, _ = listener.accept()
+    connection.recv(1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()' &
+resets=$! resetting=127.0.0.1:28777
+
 KUBECONFIG=$("$here/tests/kubernetes/up.sh" control | tail -n 1)
 export KUBECONFIG
 "$operator" crd | kubectl apply -f - >/dev/null
@@ -80,6 +92,8 @@ check "threads: many is refused" refused "or auto" "$(hs a '{threads: {count: ma
 check "a path with .. is refused" refused "has no '..'" "$(hs a '{components: [{name: c, configMapRef: {name: m, items: [{key: k, path: a/../../b}]}}]}')"
 check "two components of one name are refused" refused "Duplicate value" "$(hs a '{components: [{name: c, configMapRef: {name: m}}, {name: c, configMapRef: {name: m}}]}')"
 check "a size of zero is refused" refused "above zero" "$(hs a '{storage: {size: "0"}}')"
+check "the name of a headless Service is refused" refused "NAME-headless" "$(hs a-headless '{}')"
+check "a server without a spec is taken" bash -c "printf 'apiVersion: harper.dev/v1alpha1\\nkind: HarperServer\\nmetadata: {name: bare}\\n' | kubectl -n demo apply --dry-run=server -f -"
 check "a digest of nonsense is refused" refused "spec.image.digest" "$(hs a '{image: {digest: nonsense}}')"
 
 # a server
@@ -127,6 +141,13 @@ k label sts cities app.kubernetes.io/managed-by- >/dev/null
 check "a removed label is put back" bash -c "[ \"\$(kubectl -n demo get sts cities -o jsonpath='{.metadata.labels.app\.kubernetes\.io/managed-by}')\" = harper-operator ]"
 k label sts cities app.kubernetes.io/instance=other --overwrite >/dev/null
 check "a changed label is put back" bash -c "[ \"\$(kubectl -n demo get sts cities -o jsonpath='{.metadata.labels.app\.kubernetes\.io/instance}')\" = cities ]"
+k patch sts cities --type=merge -p '{"metadata":{"ownerReferences":null}}' >/dev/null
+check "removed owner references are put back" bash -c "kubectl -n demo get sts cities -o jsonpath='{.metadata.ownerReferences[*].name}' | grep -qx cities"
+k patch service cities --type=merge -p '{"metadata":{"ownerReferences":null}}' >/dev/null && k delete service cities >/dev/null
+check "a child deleted without its owner references is back" k get service cities
+k annotate service cities example.com/note=1 >/dev/null || true
+events() { k get events -o jsonpath='{range .items[?(@.reason=="DriftHealed")]}{.message}{"\n"}{end}' >"$work/events"; grep -qx "put back Service cities" "$work/events" && grep -qx "put back ConfigMap cities-config" "$work/events"; }
+check "every child that was put back has its event" events
 check "someone else's annotation stays" equals "$(k get svc cities -o jsonpath='{.metadata.annotations.example\.com/note}')" 1
 check "the drift was counted" bash -c "[ \$(curl -sf http://$admin/metrics | awk '/^harper_operator_drift_healed_total/ {s += \$2} END {print s + 0}') -ge 9 ]"
 check "the password is the same" equals "$(k get secret cities-admin -o jsonpath='{.data.password}')" "$password"
@@ -143,10 +164,36 @@ check "and named" bash -c "kubectl -n demo get hs cities -o yaml | grep -qF 'htt
 check "and not applied" bash -c "! kubectl -n demo get cm cities-config -o yaml | grep -q prot"
 k patch hs cities --type=merge -p '{"spec":{"config":null,"paused":true,"http":{"port":8000}}}' >/dev/null
 check "paused is said" condition cities Paused status True
+check "paused does not claim that the spec runs" bash -c "[ \"\$(kubectl -n demo get hs cities -o jsonpath='{.status.observedGeneration}')\" -lt \"\$(kubectl -n demo get hs cities -o jsonpath='{.metadata.generation}')\" ]"
 check "paused writes nothing" bash -c "[ \"\$(kubectl -n demo get svc cities -o jsonpath='{.spec.ports[*].port}')\" = 9926 ]"
 k patch hs cities --type=merge -p '{"spec":{"paused":false}}' >/dev/null
 check "and is applied afterwards" bash -c "[ \"\$(kubectl -n demo get svc cities -o jsonpath='{.spec.ports[*].port}')\" = 8000 ]"
 check "is ready" current_pod_ready cities
+check "and the spec runs" bash -c "[ \"\$(kubectl -n demo get hs cities -o jsonpath='{.status.observedGeneration}')\" = \"\$(kubectl -n demo get hs cities -o jsonpath='{.metadata.generation}')\" ]"
+
+# an API server that refuses with another sentence each time
+reconciles_after_3_s() { local before; before=$(metric harper_operator_reconcile_total); sleep 3; echo $(($(metric harper_operator_reconcile_total) - before)); }
+kubectl apply -f - >/dev/null <<Y
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {name: broken}
+webhooks:
+- name: broken.example.com
+  admissionReviewVersions: [v1]
+  sideEffects: None
+  failurePolicy: Fail
+  timeoutSeconds: 1
+  clientConfig: {url: "https://$resetting/"}
+  namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: demo}}
+  rules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [serviceaccounts]}]
+Y
+sleep 1
+k apply -f - <<<"$(hs refused '{}')" >/dev/null
+check "a failing API is said" condition refused Ready reason ApiUnavailable
+check "and is not asked in a loop" test "$(reconciles_after_3_s)" -lt 30
+kubectl delete validatingwebhookconfiguration broken >/dev/null
+check "and is used when it works" k get sts refused
+k delete hs refused >/dev/null
 
 # other people's objects
 k create service clusterip taken --tcp=80:80 >/dev/null
@@ -155,6 +202,21 @@ check "someone else's Service is left alone" condition taken Ready reason ChildN
 check "and keeps its port" equals "$(k get svc taken -o jsonpath='{.spec.ports[*].port}')" 80
 k delete svc taken >/dev/null
 check "and used when it is gone" k get sts taken
+k create configmap other-config --from-literal=a=b >/dev/null
+owner=$(k get hs taken -o jsonpath='{.metadata.uid}')
+k patch configmap other-config --type=merge -p "{\"metadata\":{\"labels\":{\"app.kubernetes.io/managed-by\":\"harper-operator\"},\"ownerReferences\":[{\"apiVersion\":\"harper.dev/v1alpha1\",\"kind\":\"HarperServer\",\"name\":\"taken\",\"uid\":\"$owner\",\"controller\":true}]}}" >/dev/null
+k apply -f - <<<"$(hs other '{}')" >/dev/null
+check "another server's ConfigMap is left alone" condition other Ready reason ChildNotOurs
+check "and keeps its content" equals "$(k get configmap other-config -o jsonpath='{.data.a}')" b
+k delete hs other >/dev/null; k delete configmap other-config >/dev/null
+k apply -f - <<<"$(hs again '{}')" >/dev/null
+check "a server" k get sts again
+first=$(k get secret again-admin -o jsonpath='{.metadata.uid}')
+k delete hs again --wait=true >/dev/null && k apply -f - <<<"$(hs again '{}')" >/dev/null
+uid=$(k get hs again -o jsonpath='{.metadata.uid}')
+check "a server made again has its own children" bash -c "[ \"\$(kubectl -n demo get sts again -o jsonpath='{.metadata.ownerReferences[*].uid}')\" = $uid ]"
+check "and its own Secret" bash -c "uid=\$(kubectl -n demo get secret again-admin -o jsonpath='{.metadata.uid}') && [ \$uid != $first ]"
+k delete hs again >/dev/null
 
 # restart
 k delete hs taken --wait=true >/dev/null

@@ -1,9 +1,10 @@
-//! A tokio stream as hyper wants it. Reads go through a small buffer, which costs a copy and needs no unsafe code.
+//! A tokio stream and timer as hyper wants them. Reads go through a small buffer, which costs a copy and needs no unsafe code.
 
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::rt::{Read, ReadBufCursor, Sleep, Timer as HyperTimer, Write};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -56,3 +57,29 @@ impl Write for Stream {
         self.inner().poll_shutdown(context)
     }
 }
+
+/// Tokio's clock.
+#[derive(Clone, Debug)]
+pub(super) struct Timer;
+
+impl HyperTimer for Timer {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
+        Box::pin(Asleep(Box::pin(tokio::time::sleep(duration))))
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
+        Box::pin(Asleep(Box::pin(tokio::time::sleep_until(deadline.into()))))
+    }
+}
+
+struct Asleep(Pin<Box<tokio::time::Sleep>>);
+
+impl Future for Asleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+impl Sleep for Asleep {}

@@ -32,7 +32,9 @@ use std::collections::BTreeMap;
     printcolumn(name = "Image", type_ = "string", json_path = ".status.image", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("size(self.metadata.name) <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
-        .message("the name is part of Service and pod names: at most 52 of a-z, 0-9 and '-', starting with a letter")
+        .message("the name is part of Service and pod names: at most 52 of a-z, 0-9 and '-', starting with a letter"),
+    validation = Rule::new("!self.metadata.name.endsWith('-headless')")
+        .message("NAME-headless is the name of a Service of the server NAME")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct HarperServerSpec {
@@ -82,7 +84,7 @@ pub struct HarperServerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin: Option<AdminSpec>,
 
-    /// CPU and memory of the container; by default requests of 100m and 128Mi without limits.
+    /// CPU and memory of the container. Where neither a request nor a limit is given, 100m and 128Mi are requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourcesSpec>,
 

@@ -37,6 +37,9 @@ pub struct HarperServerStatus {
     /// Secret with the administrator's username and password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin_secret_name: Option<String>,
+    /// Uid of the administrator's Secret if it was deleted and made again: the pods were restarted for its password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin_secret_remade_uid: Option<String>,
     /// Where clients reach the server inside the cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<Endpoint>,

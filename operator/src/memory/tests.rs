@@ -145,3 +145,60 @@ fn servers_are_forgotten() {
     memory.forget("b");
     assert_eq!(memory.lock().len(), 0);
 }
+
+#[test]
+fn a_failure_holds_the_next_try_back() {
+    let (memory, now) = (Memory::default(), Instant::now());
+    assert_eq!(memory.held(UID, Some(1), now), None);
+    let pause = memory.failed(UID, Some(1), now);
+    assert_eq!(memory.held(UID, Some(1), now), Some(pause), "whatever wakes the server");
+    assert_eq!(memory.held(UID, Some(2), now), None, "a new generation");
+    assert_eq!(memory.held(UID, Some(1), now + pause), None);
+    memory.succeeded(UID, now);
+    assert_eq!(memory.held(UID, Some(1), now), None, "a success");
+}
+
+#[test]
+fn what_was_adopted_is_applied_again_soon() {
+    let (memory, now) = (Memory::default(), Instant::now());
+    memory.applied("fresh", CHILD, "h1", (None, service(7)), now);
+    assert!(memory.resync_in("fresh", now) >= RESYNC_MIN);
+    // a removed field leaves the hash and names no other writer
+    assert_eq!(memory.judge(UID, CHILD, "h1", Some(&service(7)), now), Verdict::Current);
+    let soon = memory.resync_in(UID, now);
+    assert!(soon <= ADOPTED_RESYNC_MAX, "{soon:?}");
+    assert_eq!(
+        memory.judge(UID, ("ConfigMap", "cities"), "h1", Some(&service(8)), now),
+        Verdict::Current
+    );
+    assert_eq!(memory.resync_in(UID, now), soon, "drawn once for a server");
+    memory.resynced(UID, now);
+    assert!(memory.resync_in(UID, now) >= RESYNC_MIN);
+}
+
+#[test]
+fn a_lagging_store_makes_a_no_op_no_change() {
+    let (memory, now) = (Memory::default(), Instant::now());
+    memory.applied(UID, CHILD, "h1", (None, service(9)), now);
+    assert!(!memory.applied(UID, CHILD, "h1", (Some(&service(7)), service(9)), now));
+    assert!(memory.applied(UID, CHILD, "h1", (Some(&service(10)), service(11)), now));
+}
+
+#[test]
+fn a_secret_that_was_there_before_is_doubted_for_a_while() {
+    let (memory, now) = (Memory::default(), Instant::now());
+    assert!(!memory.secret_is_doubtful(UID, now));
+    memory.doubt_secret(UID, Duration::from_secs(9), now);
+    assert!(memory.secret_is_doubtful(UID, now));
+    assert!(!memory.secret_is_doubtful(UID, now + Duration::from_secs(9)));
+}
+
+#[test]
+fn a_deleted_child_is_no_longer_known() {
+    let (memory, now) = (Memory::default(), Instant::now());
+    assert!(!memory.has_applied(UID, CHILD));
+    memory.applied(UID, CHILD, "h1", (None, service(7)), now);
+    assert!(memory.has_applied(UID, CHILD));
+    memory.deleted(UID, CHILD);
+    assert!(!memory.has_applied(UID, CHILD));
+}

@@ -3,7 +3,7 @@
 
 mod ownership;
 
-use super::build::Resources;
+use super::build::{self, Resources};
 use super::error::StepError;
 use super::validate::Identity;
 use crate::controller::{Scope, Stores};
@@ -11,13 +11,13 @@ use crate::memory::{APPLIED_HASH, MANAGER, Observed, Verdict};
 use crate::random;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Secret, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::ObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Resource, ResourceExt as _};
-use ownership::FieldPath;
+use ownership::{FieldPath, is_ours};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use std::fmt::Debug;
@@ -30,6 +30,8 @@ const TAKE_TRIES: u32 = 5;
 /// While pods are not ready, the admin Secret is asked for this often: without it they cannot start, and the operator
 /// cannot see whether it is there.
 const SECRET_PERIOD: Duration = Duration::from_secs(30);
+/// Time for the garbage collector to take the Secret of a deleted server of the same name.
+const SECRET_DOUBT: Duration = Duration::from_secs(180);
 
 /// A kind of child: applied here, and watched by the controller.
 pub trait Child:
@@ -86,20 +88,25 @@ pub struct Applied {
     pub stateful_set: Option<Arc<StatefulSet>>,
     /// When the watch must have shown everything; look again then.
     pub look_again_in: Option<Duration>,
-    healed: Vec<(&'static str, String)>,
+    /// Which admin Secret the pods were restarted for; see [`SecretHint::remade_uid`].
+    pub secret_remade_uid: Option<String>,
+    healed: Vec<ObjectReference>,
 }
 
 impl Applied {
-    /// Children that someone else had edited or deleted and that were put back: kind and name.
+    /// Children that someone else had edited or deleted and that were put back.
     #[must_use]
-    pub fn healed(&self) -> &[(&'static str, String)] {
+    pub fn healed(&self) -> &[ObjectReference] {
         &self.healed
     }
 }
 
 /// What the last status says, for the one child that cannot be looked at.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct SecretHint {
+    /// The uid of the Secret that was made in place of a deleted one. The pods carry it, so that they are restarted
+    /// and take its password; the password of the deleted one is known to nobody.
+    pub remade_uid: Option<String>,
     /// The Secret has been created for this server before.
     pub created: bool,
     /// All pods run, so they have the Secret.
@@ -109,7 +116,8 @@ pub struct SecretHint {
 /// Applies every child that differs; all of them when `resync` is set.
 ///
 /// # Errors
-/// The first child that cannot be applied; those before it are applied.
+/// The first child that cannot be applied; those before it are applied. One that someone keeps changing back holds no
+/// other up.
 pub async fn apply(
     scope: &Scope,
     identity: &Identity,
@@ -123,24 +131,73 @@ pub async fn apply(
         admin_secret,
         headless_service,
         service,
-        stateful_set,
+        mut stateful_set,
         disruption_budget,
     } = resources;
-    let mut applier = Applier { scope, identity, resync, look_again_in: None, healed: Vec::new() };
+    let mut applier = Applier {
+        scope,
+        identity,
+        resync,
+        look_again_in: None,
+        healed: Vec::new(),
+        contended: None,
+    };
     applier.child(service_account).await?;
     applier.child(config_map).await?;
+    let mut secret_remade_uid = None;
     if let Some(secret) = admin_secret {
-        applier.secret(secret, hint).await?;
+        secret_remade_uid = applier.secret(secret, hint).await?;
     }
     applier.child(headless_service).await?;
     applier.child(service).await?;
+    build::restart_for_secret(&mut stateful_set, secret_remade_uid.as_deref());
     let stateful_set = applier.child(stateful_set).await?;
     match disruption_budget {
         Some(budget) => drop(applier.child(budget).await?),
         None => applier.absent::<PodDisruptionBudget>(&identity.name).await?,
     }
-    let Applier { look_again_in, healed, .. } = applier;
-    Ok(Applied { stateful_set: stateful_set.map(Arc::new), look_again_in, healed })
+    let Applier { look_again_in, healed, contended, .. } = applier;
+    if let Some(contended) = contended {
+        return Err(contended);
+    }
+    let stateful_set = stateful_set.map(Arc::new);
+    Ok(Applied { stateful_set, look_again_in, secret_remade_uid, healed })
+}
+
+/// Whether any child would be written, by what the watch has shown and without a call.
+///
+/// # Errors
+/// When a child cannot be written as JSON.
+pub fn differs(
+    scope: &Scope,
+    identity: &Identity,
+    resources: Resources,
+    hint: &SecretHint,
+) -> Result<bool, StepError> {
+    let Resources {
+        service_account,
+        config_map,
+        // it is never changed
+        admin_secret: _,
+        headless_service,
+        service,
+        mut stateful_set,
+        disruption_budget,
+    } = resources;
+    build::restart_for_secret(&mut stateful_set, hint.remade_uid.as_deref());
+    let budget = disruption_budget.as_ref();
+    Ok(is_other(scope, identity, &service_account)?
+        || is_other(scope, identity, &config_map)?
+        || is_other(scope, identity, &headless_service)?
+        || is_other(scope, identity, &service)?
+        || is_other(scope, identity, &stateful_set)?
+        || budget.map_or(Ok(false), |budget| is_other(scope, identity, budget))?)
+}
+
+fn is_other<K: Child>(scope: &Scope, identity: &Identity, desired: &K) -> Result<bool, StepError> {
+    let seen = K::stored(&scope.stores, &identity.namespace, &desired.name_any());
+    let applied = seen.and_then(|seen| seen.annotations?.remove(APPLIED_HASH));
+    Ok(applied != Some(hash(desired)?))
 }
 
 struct Applier<'a> {
@@ -148,7 +205,8 @@ struct Applier<'a> {
     identity: &'a Identity,
     resync: bool,
     look_again_in: Option<Duration>,
-    healed: Vec<(&'static str, String)>,
+    healed: Vec<ObjectReference>,
+    contended: Option<StepError>,
 }
 
 impl Applier<'_> {
@@ -167,20 +225,21 @@ impl Applier<'_> {
     /// Applies a child if it differs. Returns the API server's answer if there was a write.
     async fn child<K: Child>(&mut self, mut desired: K) -> Result<Option<K>, StepError> {
         let name = desired.name_any();
-        let hash = hash(&desired).map_err(|source| StepError::Encode {
-            kind: K::KIND,
-            name: name.clone(),
-            source,
-        })?;
+        let hash = hash(&desired)?;
         desired.annotations_mut().insert(APPLIED_HASH.to_owned(), hash.clone());
-        let seen = K::stored(&self.scope.stores, &self.identity.namespace, &name);
-        let seen = seen.as_ref().map(Observed::of);
         let memory = &self.scope.memory;
-        let verdict =
-            memory.judge(self.uid(), (K::KIND, &name), &hash, seen.as_ref(), Instant::now());
+        let child = (K::KIND, name.as_str());
+        let seen = K::stored(&self.scope.stores, &self.identity.namespace, &name);
+        if let Some(seen) = &seen {
+            self.refuse_foreign::<K>(seen, memory.has_applied(self.uid(), child))?;
+        }
+        let seen = seen.as_ref().map(Observed::of);
+        let verdict = memory.judge(self.uid(), child, &hash, seen.as_ref(), Instant::now());
         match verdict {
             Verdict::Contended(pause) => {
-                return Err(StepError::Contended { kind: K::KIND, name, pause });
+                let contended = StepError::Contended { kind: K::KIND, name, pause };
+                self.contended.get_or_insert(contended);
+                return Ok(None);
             }
             Verdict::Current if !self.resync => return Ok(None),
             Verdict::AwaitEcho(pause) => {
@@ -188,9 +247,12 @@ impl Applier<'_> {
                 return Ok(None);
             }
             // not in the store can also mean: there, but without our label
-            Verdict::Missing => self.check_ours::<K>(&name).await?,
-            Verdict::Drifted if seen.is_none() => self.check_ours::<K>(&name).await?,
-            Verdict::Current | Verdict::Changed | Verdict::Drifted => {}
+            _ if seen.is_none() => {
+                if let Some(found) = self.look_up::<K>(&name).await? {
+                    self.refuse_foreign::<K>(&found, false)?;
+                }
+            }
+            Verdict::Missing | Verdict::Current | Verdict::Changed | Verdict::Drifted => {}
         }
         if seen.as_ref().is_some_and(Observed::is_foreign) {
             self.take_additions::<K>(&name).await?;
@@ -218,12 +280,23 @@ impl Applier<'_> {
         let changed =
             self.scope.memory.applied(self.uid(), child, hash, (seen, after), Instant::now());
         metrics.applied(K::KIND, if changed { "changed" } else { "unchanged" });
-        if changed && verdict == Verdict::Drifted {
-            metrics.healed(K::KIND);
-            self.healed.push((K::KIND, name.to_owned()));
+        // a resync finds what the watch could not show
+        if changed && matches!(verdict, Verdict::Drifted | Verdict::Current) {
+            self.put_back::<K>(K::KIND, name);
         }
         tracing::debug!(kind = K::KIND, name, ?verdict, changed, "applied");
         Ok(answer)
+    }
+
+    fn put_back<K: Resource<DynamicType = ()>>(&mut self, kind: &str, name: &str) {
+        self.scope.shared.metrics.healed(kind);
+        self.healed.push(ObjectReference {
+            api_version: Some(K::api_version(&()).into_owned()),
+            kind: Some(kind.to_owned()),
+            name: Some(name.to_owned()),
+            namespace: Some(self.identity.namespace.clone()),
+            ..ObjectReference::default()
+        });
     }
 
     /// Makes the operator the owner of what others have added to its parts, so that the apply removes it.
@@ -256,26 +329,31 @@ impl Applier<'_> {
         found.map(|found| found.map(|found| found.metadata)).map_err(failed)
     }
 
-    /// Refuses to touch an object of this name that is not controlled by this server.
-    async fn check_ours<K: Child>(&self, name: &str) -> Result<(), StepError> {
-        let Some(found) = self.look_up::<K>(name).await? else { return Ok(()) };
-        let owners = found.owner_references.unwrap_or_default();
-        if owners.iter().any(|owner| owner.uid == self.uid()) {
+    /// Refuses to touch an object that belongs to someone else.
+    fn refuse_foreign<K: Child>(&self, found: &ObjectMeta, applied: bool) -> Result<(), StepError> {
+        if is_ours(found, self.uid(), applied) {
             return Ok(());
         }
-        Err(StepError::NotOurs { kind: K::KIND, name: name.to_owned() })
+        let name = found.name.clone().unwrap_or_default();
+        Err(StepError::NotOurs { kind: K::KIND, name })
     }
 
-    /// Creates the Secret unless it is known to be there. An existing one is never read nor changed.
-    async fn secret(&mut self, mut secret: Secret, hint: SecretHint) -> Result<(), StepError> {
-        let fresh = !hint.created || !hint.pods_run;
-        let memory = &self.scope.memory;
-        if !hint.pods_run {
+    /// Creates the Secret unless it is known to be there. An existing one is never read nor changed. While all pods
+    /// run, only a resync notices that it is gone. Returns the uid of the one made in place of a deleted one.
+    async fn secret(
+        &mut self,
+        mut secret: Secret,
+        hint: SecretHint,
+    ) -> Result<Option<String>, StepError> {
+        let (memory, now) = (&self.scope.memory, Instant::now());
+        let doubtful = memory.secret_is_doubtful(self.uid(), now);
+        if !hint.pods_run || doubtful {
             self.look_again_in(random::between(SECRET_PERIOD, SECRET_PERIOD + SECRET_PERIOD / 2));
         }
-        let due = fresh && memory.secret_due(self.uid(), SECRET_PERIOD, Instant::now());
+        let fresh = !hint.created || !hint.pods_run || doubtful;
+        let due = fresh && memory.secret_due(self.uid(), SECRET_PERIOD, now);
         if !due && !self.resync {
-            return Ok(());
+            return Ok(hint.remade_uid);
         }
         let password = random::password(PASSWORD_LENGTH).map_err(StepError::Password)?;
         let data = secret.string_data.get_or_insert_default();
@@ -284,16 +362,30 @@ impl Applier<'_> {
         let api: Api<Secret> = Api::namespaced(self.scope.client.clone(), &self.identity.namespace);
         let params =
             PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-        let outcome = match api.create(&params, &secret).await {
-            Ok(_) => "changed",
-            Err(kube::Error::Api(status)) if status.is_already_exists() => "unchanged",
-            Err(source) => {
-                self.scope.shared.metrics.applied("Secret", "error");
-                return Err(StepError::Apply { kind: "Secret", name, source });
+        let metrics = &self.scope.shared.metrics;
+        match api.create(&params, &secret).await {
+            Ok(made) => {
+                metrics.applied("Secret", "changed");
+                if !hint.created {
+                    return Ok(None);
+                }
+                self.put_back::<Secret>("Secret", &name);
+                memory.secret_remade(self.uid(), made.metadata.uid.clone(), now);
+                Ok(made.metadata.uid)
             }
-        };
-        self.scope.shared.metrics.applied("Secret", outcome);
-        Ok(())
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                metrics.applied("Secret", "unchanged");
+                if !hint.created {
+                    memory.doubt_secret(self.uid(), SECRET_DOUBT, now);
+                    self.look_again_in(SECRET_PERIOD);
+                }
+                Ok(hint.remade_uid)
+            }
+            Err(source) => {
+                metrics.applied("Secret", "error");
+                Err(StepError::Apply { kind: "Secret", name, source })
+            }
+        }
     }
 
     /// Deletes a child of this server that is no longer wanted.
@@ -320,7 +412,12 @@ impl Applier<'_> {
 }
 
 /// Hash of an object as it would be applied. Maps are sorted, so equal objects have equal hashes.
-fn hash(desired: &impl Serialize) -> Result<String, serde_json::Error> {
-    let bytes = serde_json::to_vec(desired)?;
+fn hash<K: Child>(desired: &K) -> Result<String, StepError> {
+    let encoded = serde_json::to_vec(desired);
+    let failed = |source| StepError::Encode { kind: K::KIND, name: desired.name_any(), source };
+    let bytes = encoded.map_err(failed)?;
     Ok(blake3::hash(&bytes).to_hex()[..16].to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,8 @@ mod stateful_set;
 #[cfg(test)]
 mod tests;
 
-pub use labels::{MANAGED_SELECTOR, selector, selector_text};
+pub use labels::{INSTANCE, MANAGED_SELECTOR, selector, selector_text};
+pub use pod::restart_for_secret;
 
 use super::validate::{AdminSecret, ValidatedServer};
 use k8s_openapi::api::apps::v1::StatefulSet;

@@ -16,10 +16,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// Field manager of the status.
 const STATUS_MANAGER: &str = "harper-operator/status";
+/// The operator's own conditions; others may add theirs.
+const CONDITIONS: [&str; 7] =
+    ["Ready", "Reconciling", "Stalled", "ConfigValid", "Available", "Paused", "StorageEphemeral"];
 /// Longest message of a condition, in bytes; an answer of the API server can be longer.
 const MESSAGE_BYTES_MAX: usize = 2048;
 
@@ -85,17 +89,28 @@ pub fn compute(
     now: Timestamp,
 ) -> HarperServerStatus {
     let mut status = previous.cloned().unwrap_or_default();
-    let generation = server.metadata.generation;
+    let generation = match attempt.outcome {
+        // the present generation is not what the pods run
+        Outcome::Paused { differs: true } => status.observed_generation,
+        _ => server.metadata.generation,
+    };
     status.conditions = conditions(server, attempt, workload)
         .into_iter()
-        .filter_map(|stated| condition(stated, previous, generation, now))
+        .filter_map(|stated| {
+            let speaks_of = match stated.type_ {
+                "Paused" => server.metadata.generation,
+                _ => generation,
+            };
+            condition(stated, previous, speaks_of, now)
+        })
         .collect();
     status.observed_generation = generation;
     status.replicas = workload.replicas;
     status.ready_replicas = workload.ready;
     status.updated_replicas = workload.updated;
     status.selector = selector_text(&server.name_any());
-    if let (Outcome::Applied(_), Some(validated)) = (&attempt.outcome, &attempt.validated) {
+    if let (Outcome::Applied(applied), Some(validated)) = (&attempt.outcome, &attempt.validated) {
+        status.admin_secret_remade_uid = applied.secret_remade_uid.clone();
         status.image = Some(validated.image.reference.clone());
         status.config_hash = Some(config_hash(validated));
         status.admin_secret_name = Some(validated.admin.name().to_owned());
@@ -124,11 +139,11 @@ fn stated(type_: &'static str, status: bool, reason: Reason, message: &str) -> S
 
 fn conditions(server: &HarperServer, attempt: &Attempt, workload: Workload) -> Vec<Stated> {
     let (reason, message) = match &attempt.outcome {
-        Outcome::Applied(_) | Outcome::Paused => workload.outlook(server.spec.replicas),
+        Outcome::Applied(_) | Outcome::Paused { .. } => workload.outlook(server.spec.replicas),
         Outcome::Refused(refusal) => (refusal.reason, refusal.message.clone()),
         Outcome::Failed(error) => (error.reason(), error.to_string()),
     };
-    let paused = matches!(attempt.outcome, Outcome::Paused);
+    let paused = matches!(attempt.outcome, Outcome::Paused { .. });
     let class = reason.class();
     let working = matches!(class, Class::Progressing | Class::Waiting | Class::Transient);
     let mut all = vec![
@@ -215,10 +230,10 @@ pub async fn report(
     scope: &Scope,
     server: &HarperServer,
     identity: &Identity,
-    status: HarperServerStatus,
+    status: &HarperServerStatus,
     previous: Option<&HarperServerStatus>,
 ) -> Result<(), StepError> {
-    if previous == Some(&status) {
+    if previous.is_some_and(|previous| says_the_same(previous, status)) {
         return Ok(());
     }
     let body = json!({
@@ -234,7 +249,7 @@ pub async fn report(
         Ok(answer) => {
             let version = version(answer.metadata.resource_version.as_deref());
             let memory = &scope.memory;
-            memory.status_written(&identity.owner.uid, version, status, Instant::now());
+            memory.status_written(&identity.owner.uid, version, status.clone(), Instant::now());
             scope.shared.metrics.applied("HarperServer/status", "changed");
             Ok(())
         }
@@ -244,6 +259,17 @@ pub async fn report(
         }
         Err(source) => Err(StepError::Status(source)),
     }
+}
+
+/// Whether two statuses differ only in the order of conditions or in conditions of others.
+fn says_the_same(previous: &HarperServerStatus, status: &HarperServerStatus) -> bool {
+    let own = |of: &HarperServerStatus| -> BTreeMap<String, Condition> {
+        let own = of.conditions.iter().filter(|one| CONDITIONS.contains(&one.type_.as_str()));
+        own.map(|one| (one.type_.clone(), one.clone())).collect()
+    };
+    let bare =
+        |of: &HarperServerStatus| HarperServerStatus { conditions: Vec::new(), ..of.clone() };
+    own(previous) == own(status) && bare(previous) == bare(status)
 }
 
 /// A resourceVersion as a number; they grow with each write.

@@ -1,4 +1,4 @@
-//! Whole ownership of what a child is for.
+//! Whose a child is, and whole ownership of what it is for.
 //!
 //! Server-side apply puts back the fields that the operator sets, but leaves what someone else has added: a second
 //! port of a Service, a second key of a ConfigMap, a variable of the container. Such an addition to a list or map that
@@ -6,12 +6,24 @@
 //! that follows removes them, because the operator then owns them and does not want them. Labels, annotations and
 //! fields that the operator leaves open stay with whoever has set them.
 
-use crate::memory::{MANAGER, is_foreign};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
+use crate::memory::{APPLIED_HASH, MANAGER, is_foreign};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta};
 use serde_json::{Map, Value};
 
 /// A part of an object, as the managed fields name it.
 pub(super) type FieldPath = &'static [&'static str];
+
+/// Whether an object belongs to the server of this uid. One that nobody controls does if the server has applied it
+/// before, or if the operator's mark on it says that it was made for a server of this name.
+pub(super) fn is_ours(found: &ObjectMeta, uid: &str, applied: bool) -> bool {
+    let owners = found.owner_references.as_deref().unwrap_or_default();
+    if owners.iter().any(|owner| owner.uid == uid) {
+        return true;
+    }
+    let is_controlled = owners.iter().any(|owner| owner.controller == Some(true));
+    let is_marked = found.annotations.as_ref().is_some_and(|all| all.contains_key(APPLIED_HASH));
+    !is_controlled && (applied || is_marked)
+}
 
 /// Moves foreign ownership of these parts to the operator's entry. None when there is nothing to move.
 pub(super) fn absorb(
@@ -95,6 +107,25 @@ mod tests {
 
     fn fields(entry: &ManagedFieldsEntry) -> &Value {
         &entry.fields_v1.as_ref().unwrap().0
+    }
+
+    #[test]
+    fn an_object_of_someone_else_is_not_ours() {
+        let ours = |meta: Value, applied| {
+            is_ours(&serde_json::from_value(meta).unwrap(), "uid-1", applied)
+        };
+        let owned = |uid: &str, controller: bool| {
+            let owner = json!({
+                "apiVersion": "v1", "kind": "K", "name": "n", "uid": uid, "controller": controller,
+            });
+            json!({"ownerReferences": [owner], "annotations": {APPLIED_HASH: "h"}})
+        };
+        assert!(ours(owned("uid-1", true), false));
+        assert!(!ours(owned("uid-2", true), true), "another server's, though we once had it");
+        assert!(ours(owned("uid-2", false), false), "an owner that does not control it");
+        assert!(!ours(json!({}), false), "only of the same name");
+        assert!(ours(json!({}), true), "its marks were removed");
+        assert!(ours(json!({"annotations": {APPLIED_HASH: "h"}}), false), "orphaned");
     }
 
     #[test]

@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 /// Selects every object that the operator has made.
 pub const MANAGED_SELECTOR: &str = "app.kubernetes.io/managed-by=harper-operator";
 
+/// Label with the name of the server.
+pub const INSTANCE: &str = "app.kubernetes.io/instance";
+
 /// Labels that select a server's pods. A StatefulSet cannot change them, so they hold no version.
 #[must_use]
 pub fn selector(name: &str) -> BTreeMap<String, String> {
     BTreeMap::from([
         ("app.kubernetes.io/name".to_owned(), "harper-server".to_owned()),
-        ("app.kubernetes.io/instance".to_owned(), name.to_owned()),
+        (INSTANCE.to_owned(), name.to_owned()),
         ("app.kubernetes.io/component".to_owned(), "server".to_owned()),
     ])
 }

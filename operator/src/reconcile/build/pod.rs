@@ -8,6 +8,7 @@ pub(super) use volumes::DATA;
 use super::labels::labels;
 use crate::crd::{ResourcesSpec, TolerationSpec};
 use crate::reconcile::validate::{Image, ValidatedServer};
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, EnvVar, HTTPGetAction, LocalObjectReference,
     PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
@@ -16,12 +17,15 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use std::collections::BTreeMap;
 
+/// Requests of a container that asks for nothing else.
+const DEFAULT_REQUESTS: [(&str, &str); 2] = [("cpu", "100m"), ("memory", "128Mi")];
 /// User and group of the image.
 const UID: i64 = 65532;
 /// Annotation that changes, and so rolls the pods, with everything they read at their start.
 const CONFIG_HASH: &str = "harper.dev/config-hash";
+/// Annotation that rolls the pods when their admin Secret had to be made again.
+const ADMIN_SECRET_UID: &str = "harper.dev/admin-secret-uid";
 
 pub(super) fn template(server: &ValidatedServer) -> PodTemplateSpec {
     let own = [
@@ -39,6 +43,15 @@ pub(super) fn template(server: &ValidatedServer) -> PodTemplateSpec {
             ..ObjectMeta::default()
         }),
         spec: Some(spec(server)),
+    }
+}
+
+/// Marks the pods with the Secret that was made in place of a deleted one, so that they start with its password.
+pub fn restart_for_secret(set: &mut StatefulSet, remade_uid: Option<&str>) {
+    if let (Some(uid), Some(spec)) = (remade_uid, set.spec.as_mut()) {
+        let annotations =
+            spec.template.metadata.get_or_insert_default().annotations.get_or_insert_default();
+        annotations.insert(ADMIN_SECRET_UID.to_owned(), uid.to_owned());
     }
 }
 
@@ -135,19 +148,18 @@ fn probe(path: &str, period_seconds: i32, failure_threshold: i32) -> Probe {
     }
 }
 
-/// What was asked for; a small request and no limit when nothing was.
+/// What was asked for. What has neither request nor limit gets a small request: without any, the pod would be the first
+/// to go when its node runs out of memory. Kubernetes takes a limit without a request as the request.
 fn resources(spec: Option<&ResourcesSpec>) -> ResourceRequirements {
-    let Some(ResourcesSpec { requests, limits }) = spec else {
-        let quantity = |name: &str, amount: &str| (name.to_owned(), Quantity(amount.to_owned()));
-        let requests = BTreeMap::from([quantity("cpu", "100m"), quantity("memory", "128Mi")]);
-        return ResourceRequirements {
-            requests: Some(requests),
-            ..ResourceRequirements::default()
-        };
-    };
+    let ResourcesSpec { mut requests, limits } = spec.cloned().unwrap_or_default();
+    for (name, amount) in DEFAULT_REQUESTS {
+        if !limits.contains_key(name) {
+            requests.entry(name.to_owned()).or_insert_with(|| Quantity(amount.to_owned()));
+        }
+    }
     ResourceRequirements {
-        requests: (!requests.is_empty()).then(|| requests.clone()),
-        limits: (!limits.is_empty()).then(|| limits.clone()),
+        requests: (!requests.is_empty()).then_some(requests),
+        limits: (!limits.is_empty()).then_some(limits),
         ..ResourceRequirements::default()
     }
 }

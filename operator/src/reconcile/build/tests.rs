@@ -6,6 +6,7 @@ use crate::golden;
 use crate::reconcile::dereference::{ConfigMapContent, Dereferenced};
 use crate::reconcile::validate::{Identity, validate};
 use k8s_openapi::api::core::v1::PodSpec;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -147,4 +148,29 @@ fn the_password_is_not_built() {
     let secret = build(&server("{}")).admin_secret.unwrap();
     assert_eq!(secret.string_data.unwrap().into_keys().collect::<Vec<_>>(), ["username"]);
     assert!(build(&server(FULL)).admin_secret.is_none());
+}
+
+#[test]
+fn missing_requests_are_filled_in() {
+    let resources = |yaml: &str| {
+        let resources = build(&server(&format!("resources: {yaml}")));
+        let resources = pod(&resources).containers[0].resources.clone().unwrap();
+        let text = |all: Option<BTreeMap<String, Quantity>>| -> Vec<String> {
+            all.into_iter().flatten().map(|(name, amount)| format!("{name} {}", amount.0)).collect()
+        };
+        text(resources.requests)
+    };
+    assert_eq!(resources("{}"), ["cpu 100m", "memory 128Mi"]);
+    assert_eq!(resources("{requests: {cpu: 2}}"), ["cpu 2", "memory 128Mi"]);
+    assert_eq!(resources("{limits: {memory: 64Mi}}"), ["cpu 100m"], "the limit is the request");
+}
+
+#[test]
+fn a_secret_made_again_rolls_the_pods() {
+    let mut set = build(&server("{}")).stateful_set;
+    let before = set.clone();
+    restart_for_secret(&mut set, None);
+    assert_eq!(set, before);
+    restart_for_secret(&mut set, Some("uid-2"));
+    assert_ne!(set.spec.unwrap().template, before.spec.unwrap().template);
 }

@@ -19,7 +19,7 @@ fn validated(server: &HarperServer) -> ValidatedServer {
 }
 
 fn paused(server: &HarperServer) -> Attempt {
-    Attempt { validated: Some(validated(server)), outcome: Outcome::Paused }
+    Attempt { validated: Some(validated(server)), outcome: Outcome::Paused { differs: false } }
 }
 
 fn refused(reason: Reason) -> Attempt {
@@ -155,4 +155,35 @@ fn long_messages_are_shortened_at_a_letter() {
     let text = shortened("ä".repeat(MESSAGE_BYTES_MAX));
     assert!(text.len() <= MESSAGE_BYTES_MAX + '…'.len_utf8());
     assert!(text.ends_with("ä…"));
+}
+
+#[test]
+fn paused_does_not_claim_that_a_changed_spec_runs() {
+    let ready = Workload::of(&set(1, 1, 1, 1, 1), None);
+    let before = compute(&server("{}", 1), &paused(&server("{}", 1)), ready, None, at(0));
+    let changed = server("{paused: true, http: {port: 8000}}", 2);
+    let differs = Attempt { outcome: Outcome::Paused { differs: true }, ..paused(&changed) };
+    let status = compute(&changed, &differs, ready, Some(&before), at(0));
+    assert_eq!(status.observed_generation, Some(1));
+    let of = |type_: &str| {
+        status.conditions.iter().find(|one| one.type_ == type_).unwrap().observed_generation
+    };
+    assert_eq!((of("Ready"), of("Paused")), (Some(1), Some(2)));
+    let same = compute(&changed, &paused(&changed), ready, Some(&before), at(0));
+    assert_eq!(same.observed_generation, Some(2), "only paused was changed");
+}
+
+#[test]
+fn conditions_of_others_are_no_difference() {
+    let server = server("{}", 1);
+    let status = compute(&server, &paused(&server), Workload::default(), None, at(0));
+    let mut seen = status.clone();
+    seen.conditions.reverse();
+    seen.conditions.push(Condition { type_: "Audited".to_owned(), ..seen.conditions[0].clone() });
+    assert!(says_the_same(&seen, &status));
+    seen.conditions[0].message = "another".to_owned();
+    assert!(!says_the_same(&seen, &status));
+    let mut more = status.clone();
+    more.replicas = 7;
+    assert!(!says_the_same(&more, &status));
 }

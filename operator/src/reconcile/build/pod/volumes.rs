@@ -14,6 +14,8 @@ pub(crate) const DATA: &str = "data";
 const CONFIG: &str = "config";
 const ADMIN: &str = "admin";
 const TMP: &str = "tmp";
+/// The server keeps nothing in /tmp; the disk of the node is not its own.
+const TMP_SIZE_MAX: &str = "256Mi";
 
 /// Root of the server.
 pub(super) const DATA_DIR: &str = "/var/lib/harper";
@@ -52,7 +54,10 @@ pub(super) fn volumes(server: &ValidatedServer) -> Vec<Volume> {
     });
     let tmp = Volume {
         name: TMP.to_owned(),
-        empty_dir: Some(EmptyDirVolumeSource::default()),
+        empty_dir: Some(EmptyDirVolumeSource {
+            size_limit: Some(Quantity(TMP_SIZE_MAX.to_owned())),
+            ..EmptyDirVolumeSource::default()
+        }),
         ..Volume::default()
     };
     [config(server), admin(server), tmp].into_iter().chain(ephemeral).collect()
