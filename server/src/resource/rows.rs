@@ -1,8 +1,8 @@
 //! The result of a query as a body: in slices, each read from its own snapshot and encoded at once, so that
 //! neither the size of the result nor a slow client holds memory, a thread or a snapshot.
 
+use super::failure::store_failure;
 use super::select::{self, Select};
-use super::table::store_failure;
 use crate::content::Media;
 use crate::error::Answer;
 use crate::exchange::{Body, BodyError, Chunks};

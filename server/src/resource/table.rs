@@ -1,6 +1,7 @@
 //! A table over HTTP: its description, its collection and its records (RFC 9110 §9.3).
 
 use super::etag;
+use super::failure::store_failure;
 use super::query::{self, Parsed};
 use super::rows::Rows;
 use super::select::{self, Select};
@@ -8,11 +9,10 @@ use super::write::{self, Change};
 use crate::content::Media;
 use crate::error::{Answer, Code, Failure};
 use crate::exchange::{Body, Request, Response};
-use crate::metrics::{Rejected, WorkerMetrics};
 use crate::reply;
 use crate::services::Services;
 use bytes::Bytes;
-use harper_store::{Database, Error, Key, Query, Table, TableSchema};
+use harper_store::{Database, Key, Query, Table, TableSchema};
 use http::{HeaderValue, Method, StatusCode, header};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
@@ -287,36 +287,6 @@ fn describe(schema: &TableSchema) -> Value {
         "database": schema.database,
         "attributes": attributes.collect::<Vec<_>>(),
     })
-}
-
-/// What the client is told of a refusal of the store.
-#[must_use]
-pub(crate) fn store_failure(metrics: &WorkerMetrics, error: Error) -> Box<Failure> {
-    match error {
-        Error::Invalid(invalid) => Failure::new(Code::InvalidBody, invalid.to_string()),
-        Error::InvalidKey { .. } => Failure::new(Code::BadRequest, error.to_string()),
-        Error::UnknownAttribute { .. } => Failure::new(Code::InvalidQuery, error.to_string()),
-        Error::Exists => Failure::new(Code::Conflict, "A record with this key exists already"),
-        Error::PreconditionFailed { .. } => Failure::new(
-            Code::PreconditionFailed,
-            "The record is not in the state that the request asks for",
-        ),
-        Error::SortTooLarge { .. } => {
-            metrics.rejected(Rejected::SortRecords);
-            Failure::new(Code::InvalidQuery, error.to_string())
-        }
-        Error::Busy => {
-            metrics.rejected(Rejected::WriteQueue);
-            Failure::new(Code::Overloaded, "Too many writes are waiting; try again")
-                .with(header::RETRY_AFTER, HeaderValue::from_static("1"))
-        }
-        Error::NoSpace { .. } | Error::MapFull => {
-            metrics.rejected(Rejected::FreeSpace);
-            tracing::error!(%error, "a write was refused");
-            Failure::new(Code::InsufficientStorage, "There is not enough free space to write")
-        }
-        other => Failure::internal("the store failed", &other),
-    }
 }
 
 #[cfg(test)]

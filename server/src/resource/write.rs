@@ -3,7 +3,8 @@
 
 use super::body;
 use super::etag;
-use super::table::{TableResource, store_failure};
+use super::failure::store_failure;
+use super::table::TableResource;
 use crate::content::{self, Media, json};
 use crate::error::{Answer, Code, Failure};
 use crate::exchange::{Request, Response};
