@@ -9,6 +9,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")/../.." && pwd)
 operator=${OPERATOR:-$here/target/debug/harper-operator}
 export HK_NAME=${HK_NAME:-op} HK_API_PORT=${HK_API_PORT:-26443} HK_ETCD_PORT=${HK_ETCD_PORT:-22379}
+. "$here/tests/kubernetes/common.sh"
 admin=127.0.0.1:28080
 work=$(mktemp -d)
 passed=0 failed=0 pid= resets=

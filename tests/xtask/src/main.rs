@@ -21,6 +21,7 @@ const USAGE: &str = "cargo xtask <command>
   it         black-box tests of the server
   kill N     kill -9 under load, N rounds (100 when left out)
   chart      lint the chart and compare what it renders
+  operator   the operator against a real API server
   images     static release binaries and the two container images
   e2e        the end-to-end test on a real one-node cluster
   gen        write the files that are generated from the code
@@ -54,6 +55,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "it" => steps::it(),
         "kill" => steps::kill(rest.first().map_or("100", String::as_str)),
         "chart" => steps::chart(),
+        "operator" => steps::operator(),
         "images" => steps::images(),
         "e2e" => steps::e2e(),
         "gen" => steps::generate(),

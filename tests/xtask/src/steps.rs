@@ -13,6 +13,7 @@ pub(crate) fn all() -> Result<()> {
     step("cluster tools", || run(command("tests/kubernetes/build.sh", &["node", "helm"])))?;
     quick()?;
     step("chart", chart)?;
+    step("operator", operator)?;
     step("images", images)?;
     step("end to end", e2e)
 }
@@ -41,7 +42,7 @@ pub(crate) fn lint() -> Result<()> {
 
 /// Unit tests.
 pub(crate) fn unit() -> Result<()> {
-    cargo(&["test", "--quiet", "--workspace", "--exclude", "harper-tests", "--lib", "--bins"])
+    cargo(&["test", "--quiet", "--workspace", "--exclude", "harper-tests"])
 }
 
 /// Black-box tests of the server, 20 rounds of `kill -9` among them.
@@ -63,6 +64,13 @@ pub(crate) fn kill(rounds: &str) -> Result<()> {
 pub(crate) fn chart() -> Result<()> {
     run(command("tests/kubernetes/build.sh", &["helm"]))?;
     run(command("tests/kubernetes/chart.sh", &[]))
+}
+
+/// The operator against a real API server.
+pub(crate) fn operator() -> Result<()> {
+    run(command("tests/kubernetes/build.sh", &["node"]))?;
+    cargo(&["build", "--quiet", "--package", "harper-operator"])?;
+    run(command("operator/tests/cluster.sh", &[]))
 }
 
 /// Static binaries and the images made of them.
