@@ -55,13 +55,7 @@ impl Pool {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PoolError> {
-        let (done, result) = oneshot::channel();
-        let job: Job = Box::new(move || {
-            // work whose caller has gone away is of no use to anyone
-            if !done.is_closed() {
-                let _ = done.send(work());
-            }
-        });
+        let (job, result) = job(work);
         match self.jobs.try_send(job) {
             Ok(()) => result.await.map_err(|_| PoolError::Failed),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
@@ -80,10 +74,12 @@ impl Pool {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PoolError> {
-        while self.jobs.is_full() {
+        let (mut job, result) = job(work);
+        while let Err(TrySendError::Full(refused)) = self.jobs.try_send(job) {
+            job = refused;
             tokio::time::sleep(ROOM_AGAIN).await;
         }
-        self.run(work).await
+        result.await.map_err(|_| PoolError::Failed)
     }
 
     /// Jobs waiting now.
@@ -99,6 +95,20 @@ impl Pool {
     }
 }
 
+/// Work as it is queued, and where its result arrives.
+fn job<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> (Job, oneshot::Receiver<T>) {
+    let (done, result) = oneshot::channel();
+    let job = Box::new(move || {
+        // work whose caller has gone away is of no use to anyone
+        if !done.is_closed() {
+            let _ = done.send(work());
+        }
+    });
+    (job, result)
+}
+
 fn run(queue: &Receiver<Job>) {
     for job in queue {
         if catch_unwind(AssertUnwindSafe(job)).is_err() {
@@ -112,7 +122,11 @@ mod tests {
     use super::*;
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(future)
     }
 
     #[test]
@@ -140,7 +154,11 @@ mod tests {
             started.recv().unwrap();
             assert!(queued.as_mut().poll(&mut cx).is_pending());
             let refused = pool.run(|| ()).await;
+            let later = pool.go_on(|| 7);
+            tokio::pin!(later);
+            assert!(later.as_mut().poll(&mut cx).is_pending());
             release.send(()).unwrap();
+            assert_eq!(later.await, Ok(7), "work under way waits for room");
             blocked.await.unwrap();
             queued.await.unwrap();
             refused
