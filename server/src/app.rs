@@ -219,20 +219,23 @@ impl App {
         self.health.stop();
         std::thread::park_timeout(self.config.shutdown.delay);
         self.phase.send_replace(Phase::Draining);
-        let deadline = Instant::now() + self.config.shutdown.timeout;
-        while Instant::now() < deadline && !self.workers.iter().all(JoinHandle::is_finished) {
-            std::thread::park_timeout(Duration::from_millis(5));
-        }
-        let all_finished = self.workers.iter().all(JoinHandle::is_finished);
+        let all_finished = self.workers_end_within(self.config.shutdown.timeout);
         self.phase.send_replace(Phase::Ended);
-        let grace = Instant::now() + LAST_GRACE;
-        while Instant::now() < grace && !self.workers.iter().all(JoinHandle::is_finished) {
-            std::thread::park_timeout(Duration::from_millis(5));
-        }
+        self.workers_end_within(LAST_GRACE);
         if !all_finished {
             tracing::warn!("some requests did not finish in time and were cut");
         }
         all_finished
+    }
+
+    /// Waits until every worker has ended, but not longer than `limit`; returns whether all have.
+    fn workers_end_within(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let all_ended = || self.workers.iter().all(JoinHandle::is_finished);
+        while Instant::now() < deadline && !all_ended() {
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        all_ended()
     }
 }
 

@@ -84,7 +84,7 @@ fn best(accept: &str) -> Option<Media> {
     if accept.trim().is_empty() {
         return Some(Media::Json);
     }
-    let ranges: Vec<_> = accept.split(',').filter_map(parse_range).collect();
+    let ranges: Vec<_> = accept.split(',').filter_map(weighted).collect();
     let rated = Media::ALL.iter().filter_map(|media| {
         let (position, range) = ranges
             .iter()
@@ -100,8 +100,8 @@ fn best(accept: &str) -> Option<Media> {
     rated.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, media)| media)
 }
 
-/// A media range and its quality in thousandths (RFC 9110 §12.4.2).
-fn parse_range(text: &str) -> Option<(&str, u16)> {
+/// One item of an `Accept` or `Accept-Encoding` field, and its quality in thousandths (RFC 9110 §12.4.2).
+pub(crate) fn weighted(text: &str) -> Option<(&str, u16)> {
     let mut parts = text.split(';').map(str::trim);
     let range = parts.next().filter(|range| !range.is_empty())?;
     let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
@@ -109,8 +109,7 @@ fn parse_range(text: &str) -> Option<(&str, u16)> {
 }
 
 /// A quality value in thousandths; a malformed one counts as 0.
-#[must_use]
-pub(crate) fn quality(text: &str) -> u16 {
+fn quality(text: &str) -> u16 {
     let value = text.trim().parse::<f32>().ok().filter(|value| (0.0..=1.0).contains(value));
     value.map_or(0, |value| (value * 1000.0).round() as u16)
 }

@@ -3,7 +3,7 @@
 //! A [`Failure`] carries what the client is told and nothing else: no paths, no addresses, no stack. What the
 //! operator of the server needs to know is logged where the error is made.
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use std::borrow::Cow;
 
 /// The kinds of failure. Each is one row of [`Code::row`].
@@ -132,6 +132,12 @@ impl Failure {
     pub(crate) fn with(mut self: Box<Self>, name: HeaderName, value: HeaderValue) -> Box<Self> {
         self.header = Some((name, value));
         self
+    }
+
+    /// The same, after which the connection is closed: what follows on it cannot be trusted, or is not wanted.
+    #[must_use]
+    pub(crate) fn closing(self: Box<Self>) -> Box<Self> {
+        self.with(header::CONNECTION, HeaderValue::from_static("close"))
     }
 
     /// A fault of ours: `context` and `cause` go to the log, the client hears nothing of them.

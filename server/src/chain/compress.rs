@@ -1,6 +1,6 @@
 //! Brotli (RFC 7932) for clients that take it: bodies above the threshold, and results of queries of any size.
 
-use crate::content::quality;
+use crate::content::weighted;
 use crate::exchange::{Body, BodyError, Chunks, Request, Response};
 use crate::pool::Pool;
 use crate::resource::etag;
@@ -63,12 +63,7 @@ fn accepts_brotli(headers: &HeaderMap) -> bool {
     let fields =
         headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|field| field.to_str().ok());
     let mut star = 0;
-    for coding in fields.flat_map(|field| field.split(',')) {
-        let mut parts = coding.split(';').map(str::trim);
-        let name = parts.next().unwrap_or_default();
-        let weight =
-            parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-        let weight = weight.map_or(1000, quality);
+    for (name, weight) in fields.flat_map(|field| field.split(',')).filter_map(weighted) {
         match name {
             "*" => star = weight,
             name if name.eq_ignore_ascii_case("br") => return weight > 0,

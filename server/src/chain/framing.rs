@@ -2,16 +2,13 @@
 
 use crate::error::{Answer, Code, Failure};
 use crate::exchange::Request;
-use http::{HeaderValue, Version, header};
+use http::{Version, header};
 
 /// Refuses a request without exactly one valid `Host` (RFC 9112 §3.2) and one whose `Transfer-Encoding` is not
 /// exactly `chunked` (§6.1). The connection is closed: what follows on it cannot be trusted.
 pub(super) fn check(request: &Request) -> Answer<()> {
     let headers = &request.head.headers;
-    let refuse = |sentence: &'static str| {
-        let close = HeaderValue::from_static("close");
-        Err(Failure::new(Code::BadRequest, sentence).with(header::CONNECTION, close))
-    };
+    let refuse = |sentence: &'static str| Err(Failure::new(Code::BadRequest, sentence).closing());
     let mut hosts = headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
         (Some(_), Some(_)) => return refuse("There is more than one Host header"),

@@ -5,7 +5,7 @@ use crate::exchange::{Request, RequestBody};
 use crate::metrics::Rejected;
 use crate::services::Services;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, header};
+use http::header;
 use http_body_util::BodyExt;
 
 /// Bodies up to this size are not counted against `http.bodiesBytesMax`: the number of connections bounds them.
@@ -59,16 +59,14 @@ pub(crate) async fn read(services: &Services, request: &mut Request) -> Answer<B
 fn too_many(services: &Services) -> Box<Failure> {
     services.metrics.rejected(Rejected::BodiesBytes);
     Failure::new(Code::Overloaded, "The server holds as many request bodies as it may; try again")
-        .with(header::CONNECTION, HeaderValue::from_static("close"))
+        .closing()
 }
 
 fn too_large(services: &Services, bytes_max: usize) -> Box<Failure> {
     services.metrics.rejected(Rejected::BodyBytes);
-    Failure::new(Code::BodyTooLarge, format!("The body is larger than {bytes_max} bytes"))
-        .with(header::CONNECTION, HeaderValue::from_static("close"))
+    Failure::new(Code::BodyTooLarge, format!("The body is larger than {bytes_max} bytes")).closing()
 }
 
 fn broken(error: &hyper::Error) -> Box<Failure> {
-    Failure::new(Code::BadRequest, format!("The body could not be read: {error}"))
-        .with(header::CONNECTION, HeaderValue::from_static("close"))
+    Failure::new(Code::BadRequest, format!("The body could not be read: {error}")).closing()
 }

@@ -107,7 +107,10 @@ fn version(entry: &str) -> Option<u64> {
 }
 
 /// The tags of a list field; ours hold no comma.
-fn entries<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+pub(super) fn entries<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a str> {
     headers
         .get_all(name)
         .into_iter()

@@ -1,5 +1,6 @@
 //! Static files of an application (GET and HEAD), with validators and without a way out of the folder.
 
+use super::etag;
 use crate::error::Answer;
 use crate::exchange::{Body, BodyError, Chunks, Request, Response};
 use crate::pool::Pool;
@@ -142,11 +143,8 @@ fn tag(found: &Found) -> HeaderValue {
 fn is_unchanged(headers: &HeaderMap, tag: &HeaderValue, modified: SystemTime) -> bool {
     if headers.contains_key(header::IF_NONE_MATCH) {
         let opaque = tag.to_str().unwrap_or_default().trim_start_matches("W/");
-        let fields =
-            headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|field| field.to_str().ok());
-        return fields
-            .flat_map(|field| field.split(','))
-            .map(|entry| entry.trim().trim_start_matches("W/"))
+        return etag::entries(headers, &header::IF_NONE_MATCH)
+            .map(|entry| entry.trim_start_matches("W/"))
             .any(|entry| entry == "*" || entry == opaque);
     }
     let since = headers.get(header::IF_MODIFIED_SINCE).and_then(|value| value.to_str().ok());
