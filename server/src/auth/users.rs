@@ -4,7 +4,7 @@
 use super::password::{self, PasswordError};
 use arc_swap::ArcSwap;
 use harper_store::{
-    Attribute, Database, Key, Kind, Op, Precondition, Prepared, Role, Table, TableSchema,
+    Attribute, Database, Key, Kind, Op, Precondition, Prepared, Table, TableSchema,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -153,25 +153,18 @@ fn check(name: &str, password: &str) -> Result<(), UsersError> {
 }
 
 fn schema() -> TableSchema {
-    let attribute = |name: &str, kind: Kind| Attribute {
-        name: name.to_owned(),
-        kind,
-        required: true,
-        indexed: false,
-        role: Role::Plain,
-    };
-    TableSchema {
-        database: "system".to_owned(),
-        name: "hdb_user".to_owned(),
-        attributes: vec![
+    let attribute =
+        |name: &str, kind: Kind| Attribute { required: true, ..Attribute::new(name, kind) };
+    TableSchema::new(
+        "system",
+        "hdb_user",
+        vec![
             attribute("username", Kind::String),
             attribute("password", Kind::String),
             attribute("active", Kind::Boolean),
             attribute("super_user", Kind::Boolean),
         ],
-        primary_key: 0,
-        sealed: false,
-    }
+    )
 }
 
 #[cfg(test)]

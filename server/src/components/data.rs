@@ -3,8 +3,7 @@
 
 use harper_config::Place;
 use harper_store::{
-    Attribute, Database, Error, Key, Kind, Op, Precondition, Prepared, Role, Store, Table,
-    TableSchema,
+    Attribute, Database, Error, Key, Kind, Op, Precondition, Prepared, Store, Table, TableSchema,
 };
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -175,20 +174,13 @@ struct Note {
 impl Memory {
     fn open(store: &Store) -> Result<Self, Error> {
         let database = store.database("system")?;
-        let attribute = |name: &str| Attribute {
-            name: name.to_owned(),
-            kind: Kind::String,
-            required: true,
-            indexed: false,
-            role: Role::Plain,
-        };
-        let table = database.define(TableSchema {
-            database: "system".to_owned(),
-            name: "hdb_dataloader".to_owned(),
-            attributes: vec![attribute("id"), attribute("hash"), attribute("version")],
-            primary_key: 0,
-            sealed: false,
-        })?;
+        let attribute =
+            |name: &str| Attribute { required: true, ..Attribute::new(name, Kind::String) };
+        let table = database.define(TableSchema::new(
+            "system",
+            "hdb_dataloader",
+            vec![attribute("id"), attribute("hash"), attribute("version")],
+        ))?;
         Ok(Self { database, table })
     }
 
@@ -257,20 +249,8 @@ mod tests {
             harper_store::Options::default(),
         )
         .unwrap();
-        let attribute = |name: &str| Attribute {
-            name: name.to_owned(),
-            kind: Kind::String,
-            required: false,
-            indexed: false,
-            role: Role::Plain,
-        };
-        let schema = TableSchema {
-            database: "data".into(),
-            name: "Dog".into(),
-            attributes: vec![attribute("id"), attribute("name")],
-            primary_key: 0,
-            sealed: false,
-        };
+        let attribute = |name: &str| Attribute::new(name, Kind::String);
+        let schema = TableSchema::new("data", "Dog", vec![attribute("id"), attribute("name")]);
         let table = store.database("data").unwrap().define(schema).unwrap();
         Fixture { root, store, table }
     }

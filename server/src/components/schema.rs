@@ -19,7 +19,7 @@ const TYPE_LATER: [&str; 2] = ["splitSegments", "replicate"];
 /// Directives of Harper on a field whose field is then not stored.
 const FIELD_LEFT_OUT: [&str; 2] = ["relationship", "computed"];
 /// Directives of Harper on a field that are not supported yet.
-const FIELD_LATER: [&str; 4] = ["expiresAt", "enumerable", "allow", "embed"];
+const FIELD_LATER: [&str; 3] = ["expiresAt", "enumerable", "embed"];
 
 /// A table as a schema defines it.
 #[derive(Clone, Debug)]
@@ -130,11 +130,13 @@ impl<'a> Reader<'a> {
             self.argument(table, argument).and_then(|value| value.as_str().map(str::to_owned))
         };
         let schema = TableSchema {
-            database: text("database").unwrap_or_else(|| "data".to_owned()),
-            name: text("table").unwrap_or_else(|| name.to_owned()),
-            attributes,
             primary_key,
             sealed,
+            ..TableSchema::new(
+                text("database").unwrap_or_else(|| "data".to_owned()),
+                text("table").unwrap_or_else(|| name.to_owned()),
+                attributes,
+            )
         };
         self.check_arguments(name, table, &["table", "database"]);
         Some(TableDefinition {
@@ -211,6 +213,7 @@ impl<'a> Reader<'a> {
         let name = field.node.name.node.as_str();
         let key = format!("{type_name}.{name}");
         let (mut role, mut indexed, mut is_key) = (Role::Plain, false, false);
+        let mut allow = None;
         for directive in &field.node.directives {
             match directive.node.name.node.as_str() {
                 "primaryKey" => is_key = true,
@@ -220,6 +223,7 @@ impl<'a> Reader<'a> {
                 }
                 "createdTime" => role = Role::CreatedTime,
                 "updatedTime" => role = Role::UpdatedTime,
+                "allow" => self.allow(&key, directive, allow.get_or_insert_default()),
                 left_out if FIELD_LEFT_OUT.contains(&left_out) => {
                     self.not_yet(directive.pos, &key, left_out);
                     return None;
@@ -238,7 +242,30 @@ impl<'a> Reader<'a> {
         }
         // the store writes these and the key itself: a body need not have them
         let required = required && !is_key && role == Role::Plain;
-        Some((Attribute { name: name.to_owned(), kind, required, indexed, role }, is_key))
+        Some((Attribute { required, indexed, role, allow, ..Attribute::new(name, kind) }, is_key))
+    }
+
+    /// `@allow(role: "a")` or `@allow(role: ["a", "b"])`: adds the roles to those of the field.
+    fn allow(
+        &mut self,
+        key: &str,
+        directive: &Positioned<ConstDirective>,
+        roles: &mut Vec<String>,
+    ) {
+        self.not_yet(directive.pos, key, "allow");
+        self.check_arguments(key, directive, &["role"]);
+        let named = match self.argument(directive, "role") {
+            Some(Value::Array(list)) => list,
+            one => one.into_iter().collect(),
+        };
+        let names: Option<Vec<_>> =
+            named.iter().map(|role| role.as_str().map(str::to_owned)).collect();
+        match names {
+            Some(names) if !names.is_empty() => roles.extend(names),
+            _ => {
+                self.error(directive.pos, key, "@allow needs a role, or a list of roles".into());
+            }
+        }
     }
 
     fn kind(&mut self, key: &str, pos: Pos, ty: &Type, depth: usize) -> Option<(Kind, bool)> {
@@ -273,8 +300,7 @@ impl<'a> Reader<'a> {
         let fields = object.fields.iter().map(|field| {
             let (kind, required) =
                 self.kind(key, field.node.ty.pos, &field.node.ty.node, depth + 1)?;
-            let name = field.node.name.node.to_string();
-            Some(Attribute { name, kind, required, indexed: false, role: Role::Plain })
+            Some(Attribute { required, ..Attribute::new(field.node.name.node.as_str(), kind) })
         });
         fields.collect::<Option<Vec<_>>>().map(Kind::Object)
     }
@@ -392,8 +418,26 @@ mod tests {
             let (_, problems) = read(text);
             assert_eq!(problems, [expected], "{text}");
         }
+        for bad in ["@allow", "@allow(role: 1)", "@allow(role: [])"] {
+            let (_, problems) = read(&format!("type D @table {{ id: ID a: Int {bad} }}"));
+            let expected = "D.a: @allow needs a role, or a list of roles";
+            assert!(problems[1].ends_with(expected), "{problems:?}");
+        }
         let (_, problems) = read("type Dog @table {\n  id ID\n}");
         assert!(problems[0].starts_with("error: s.graphql:2:6: "), "{problems:?}");
+    }
+
+    #[test]
+    fn the_roles_of_a_field_are_those_of_all_its_directives() {
+        let (tables, _) = read(
+            "type D @table { id: ID a: Int @allow(role: \"x\") @allow(role: [\"y\", \"z\"]) }",
+        );
+        let attributes = &tables[0].schema.attributes;
+        assert_eq!(attributes[0].allow, None);
+        assert_eq!(
+            attributes[1].allow.as_deref(),
+            Some(["x", "y", "z"].map(String::from).as_slice())
+        );
     }
 
     #[test]

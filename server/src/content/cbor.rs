@@ -279,23 +279,11 @@ fn push_epoch(seconds: &Value, out: &mut Vec<u8>) -> Answer<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use harper_store::{Attribute, Role};
+    use harper_store::Attribute;
 
     fn schema(kind: Kind) -> TableSchema {
-        let attribute = |name: &str, kind| Attribute {
-            name: name.into(),
-            kind,
-            required: false,
-            indexed: false,
-            role: Role::Plain,
-        };
-        TableSchema {
-            database: "data".into(),
-            name: "T".into(),
-            attributes: vec![attribute("id", Kind::Id), attribute("v", kind)],
-            primary_key: 0,
-            sealed: false,
-        }
+        let attribute = |name: &str, kind| Attribute::new(name, kind);
+        TableSchema::new("data", "T", vec![attribute("id", Kind::Id), attribute("v", kind)])
     }
 
     fn there_and_back(kind: Kind, record: &str) -> (Value, String) {

@@ -482,27 +482,20 @@ pub(crate) fn kind_name(kind: &Kind) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use harper_store::{Attribute, Role};
+    use harper_store::Attribute;
 
     fn schema() -> TableSchema {
-        let attribute = |name: &str, kind: Kind| Attribute {
-            name: name.into(),
-            kind,
-            required: false,
-            indexed: true,
-            role: Role::Plain,
-        };
-        TableSchema {
-            database: "data".into(),
-            name: "Dog".into(),
-            attributes: vec![
+        let attribute =
+            |name: &str, kind: Kind| Attribute { indexed: true, ..Attribute::new(name, kind) };
+        TableSchema::new(
+            "data",
+            "Dog",
+            vec![
                 attribute("id", Kind::Id),
                 attribute("name", Kind::String),
                 attribute("age", Kind::Int),
             ],
-            primary_key: 0,
-            sealed: false,
-        }
+        )
     }
 
     fn ok(text: &str) -> Parsed {

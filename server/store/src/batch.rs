@@ -255,22 +255,17 @@ mod tests {
     #[test]
     fn members_that_became_the_stores_own_are_left_out() {
         let attribute = |name: &str, role| crate::schema::Attribute {
-            name: name.into(),
-            kind: Kind::Any,
-            required: false,
-            indexed: false,
             role,
+            ..crate::schema::Attribute::new(name, Kind::Any)
         };
-        let layout = Layout::new(&crate::schema::TableSchema {
-            database: "data".into(),
-            name: "T".into(),
-            attributes: vec![
+        let layout = Layout::new(&crate::schema::TableSchema::new(
+            "data",
+            "T",
+            vec![
                 attribute("id", crate::schema::Role::Plain),
                 attribute("at", crate::schema::Role::UpdatedTime),
             ],
-            primary_key: 0,
-            sealed: false,
-        });
+        ));
         assert_eq!(&*without_own(&layout, br#""a":1,"at":2,"b":3"#), br#""a":1,"b":3"#);
         assert!(matches!(without_own(&layout, br#""a":1"#), Cow::Borrowed(_)));
     }

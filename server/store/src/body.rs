@@ -274,24 +274,23 @@ mod tests {
 
     fn schema(sealed: bool) -> TableSchema {
         let attribute = |name: &str, kind, required, role| Attribute {
-            name: name.into(),
-            kind,
             required,
-            indexed: false,
             role,
+            ..Attribute::new(name, kind)
         };
         TableSchema {
-            database: "data".into(),
-            name: "Dog".into(),
-            attributes: vec![
-                attribute("id", Kind::Id, true, Role::Plain),
-                attribute("name", Kind::String, true, Role::Plain),
-                attribute("age", Kind::Int, false, Role::Plain),
-                attribute("made", Kind::Date, true, Role::CreatedTime),
-                attribute("changed", Kind::Long, true, Role::UpdatedTime),
-            ],
-            primary_key: 0,
             sealed,
+            ..TableSchema::new(
+                "data",
+                "Dog",
+                vec![
+                    attribute("id", Kind::Id, true, Role::Plain),
+                    attribute("name", Kind::String, true, Role::Plain),
+                    attribute("age", Kind::Int, false, Role::Plain),
+                    attribute("made", Kind::Date, true, Role::CreatedTime),
+                    attribute("changed", Kind::Long, true, Role::UpdatedTime),
+                ],
+            )
         }
     }
 
@@ -359,13 +358,7 @@ mod tests {
     fn an_indexed_array_has_a_limit_and_another_has_none() {
         let array = |elements: usize| format!("[{}]", vec![" 1 "; elements].join(","));
         let mut schema = schema(false);
-        schema.attributes.push(Attribute {
-            name: "tags".into(),
-            kind: Kind::Any,
-            required: false,
-            indexed: true,
-            role: Role::Plain,
-        });
+        schema.attributes.push(Attribute { indexed: true, ..Attribute::new("tags", Kind::Any) });
         let body = |name: &str, elements| {
             format!("{{\"name\":\"a\",\"{name}\":{}}}", array(elements)).into_bytes()
         };

@@ -219,23 +219,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::schema::{Attribute, Role};
+    use crate::schema::Attribute;
 
     fn schema(kind: Kind) -> TableSchema {
-        let id = Attribute {
-            name: "id".into(),
-            kind,
-            required: false,
-            indexed: false,
-            role: Role::Plain,
-        };
-        TableSchema {
-            database: "data".into(),
-            name: "T".into(),
-            attributes: vec![id],
-            primary_key: 0,
-            sealed: false,
-        }
+        let id = Attribute::new("id", kind);
+        TableSchema::new("data", "T", vec![id])
     }
 
     proptest! {

@@ -109,25 +109,18 @@ mod tests {
     use crate::schema::Attribute;
 
     fn schema() -> TableSchema {
-        let attribute = |name: &str, kind, required| Attribute {
-            name: name.into(),
-            kind,
-            required,
-            indexed: false,
-            role: Role::Plain,
-        };
-        TableSchema {
-            database: "data".into(),
-            name: "Dog".into(),
-            attributes: vec![
+        let attribute =
+            |name: &str, kind, required| Attribute { required, ..Attribute::new(name, kind) };
+        TableSchema::new(
+            "data",
+            "Dog",
+            vec![
                 attribute("id", Kind::Id, true),
                 attribute("name", Kind::String, true),
                 attribute("age", Kind::Int, false),
                 attribute("big", Kind::BigInt, false),
             ],
-            primary_key: 0,
-            sealed: false,
-        }
+        )
     }
 
     fn merged(stored: Option<&str>, patch: &str) -> Result<String, Error> {

@@ -35,6 +35,24 @@ pub struct Attribute {
     pub indexed: bool,
     /// Whether the store itself writes the value.
     pub role: Role,
+    /// Names of the roles that may read and write the value; `None`: no role is kept from it here.
+    /// The store keeps the list, and whoever knows the users applies it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<String>>,
+}
+
+impl Attribute {
+    /// An attribute that the client may give or not, without an index.
+    pub fn new(name: impl Into<String>, kind: Kind) -> Attribute {
+        Attribute {
+            name: name.into(),
+            kind,
+            required: false,
+            indexed: false,
+            role: Role::Plain,
+            allow: None,
+        }
+    }
 }
 
 /// Who gives an attribute its value.
@@ -89,6 +107,21 @@ pub struct Element {
 }
 
 impl TableSchema {
+    /// An open table whose first attribute is the primary key.
+    pub fn new(
+        database: impl Into<String>,
+        name: impl Into<String>,
+        attributes: Vec<Attribute>,
+    ) -> TableSchema {
+        TableSchema {
+            database: database.into(),
+            name: name.into(),
+            attributes,
+            primary_key: 0,
+            sealed: false,
+        }
+    }
+
     /// The attribute that is the primary key. `primary_key` must be in range, which
     /// [`Database::define`](crate::Database::define) checks.
     pub fn key_attribute(&self) -> &Attribute {
@@ -129,7 +162,7 @@ impl TableSchema {
     }
 
     fn check_attribute(&self, attribute: &Attribute) -> Result<(), Error> {
-        let Attribute { name, kind, required: _, indexed, role } = attribute;
+        let Attribute { name, kind, required: _, indexed, role, allow: _ } = attribute;
         if name.is_empty()
             || name.len() > ATTRIBUTE_BYTES_MAX
             || name.chars().any(|c| c.is_control())

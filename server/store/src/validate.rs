@@ -133,7 +133,7 @@ fn check_members(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::{Element, Role};
+    use crate::schema::Element;
 
     fn sentences(kind: &Kind, raw: &str) -> Vec<String> {
         let mut violations = Vec::new();
@@ -188,13 +188,7 @@ mod tests {
         assert_eq!(found.len(), 2);
         assert_eq!(found[1], "Property p[2] is required");
         assert_eq!(sentences(&array, "5"), ["Value 5 in property p must be an array"]);
-        let street = Attribute {
-            name: "street".into(),
-            kind: Kind::String,
-            required: true,
-            indexed: false,
-            role: Role::Plain,
-        };
+        let street = Attribute { required: true, ..Attribute::new("street", Kind::String) };
         let object = Kind::Object(vec![street]);
         assert_eq!(sentences(&object, "{\"town\":1}"), ["Property p.street is required"]);
         assert_eq!(sentences(&object, "{\"street\":\"a\",\"town\":1}"), Vec::<String>::new());

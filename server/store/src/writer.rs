@@ -357,26 +357,14 @@ mod tests {
     use crate::catalog::Counter;
     use crate::database::Database;
     use crate::options::Options;
-    use crate::schema::{Attribute, Kind, Role, TableSchema};
+    use crate::schema::{Attribute, Kind, TableSchema};
     use crate::store::Store;
     use crate::table::TableState;
 
     /// A table whose keys are counted up.
     fn define(database: &Database) -> Table {
-        let id = Attribute {
-            name: "id".into(),
-            kind: Kind::Int,
-            required: false,
-            indexed: false,
-            role: Role::Plain,
-        };
-        let schema = TableSchema {
-            database: "data".into(),
-            name: "T".into(),
-            attributes: vec![id],
-            primary_key: 0,
-            sealed: false,
-        };
+        let id = Attribute::new("id", Kind::Int);
+        let schema = TableSchema::new("data", "T", vec![id]);
         database.define(schema).unwrap()
     }
 

@@ -11,8 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use harper_store::{
-    Attribute, Database, Key, Kind, Op, Options, Precondition, Prepared, Role, Store, Table,
-    TableSchema,
+    Attribute, Database, Key, Kind, Op, Options, Precondition, Prepared, Store, Table, TableSchema,
 };
 use serde_json::{Value, json};
 
@@ -131,24 +130,16 @@ impl<'a> Writers<'a> {
 
 /// The table of `server::Application::one_table`.
 fn schema() -> TableSchema {
-    let attribute = |name: &str, kind, indexed| Attribute {
-        name: name.to_owned(),
-        kind,
-        required: false,
-        indexed,
-        role: Role::Plain,
-    };
-    TableSchema {
-        database: DATABASE.to_owned(),
-        name: "Item".to_owned(),
-        attributes: vec![
+    let attribute = |name: &str, kind, indexed| Attribute { indexed, ..Attribute::new(name, kind) };
+    TableSchema::new(
+        DATABASE,
+        "Item",
+        vec![
             attribute("id", Kind::Id, false),
             attribute("group", Kind::String, true),
             attribute("text", Kind::String, false),
         ],
-        primary_key: 0,
-        sealed: false,
-    }
+    )
 }
 
 /// Writes stored and syncs made so far.

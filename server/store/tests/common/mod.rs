@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use harper_store::{
     Attribute, Budget, Comparator, Database, Error, Filter, Key, Kind, Op, Options, Outcome,
-    Precondition, Prepared, Query, Role, Sort, Step, Store, Table, TableSchema, Value,
+    Precondition, Prepared, Query, Sort, Step, Store, Table, TableSchema, Value,
 };
 use tempfile::TempDir;
 
@@ -46,17 +46,11 @@ impl Fixture {
 }
 
 pub(crate) fn attribute(name: &str, kind: Kind, indexed: bool) -> Attribute {
-    Attribute { name: name.into(), kind, required: false, indexed, role: Role::Plain }
+    Attribute { indexed, ..Attribute::new(name, kind) }
 }
 
 pub(crate) fn schema(name: &str, attributes: Vec<Attribute>) -> TableSchema {
-    TableSchema {
-        database: "data".into(),
-        name: name.into(),
-        attributes,
-        primary_key: 0,
-        sealed: false,
-    }
+    TableSchema::new("data", name, attributes)
 }
 
 pub(crate) fn key(table: &Table, text: &str) -> Key {
