@@ -20,7 +20,7 @@ mod query;
 mod resources;
 mod rest;
 #[path = "../it"]
-#[allow(dead_code, reason = "the other black-box tests use the rest of it")]
+#[allow(dead_code, unused_imports, reason = "the other black-box tests use the rest of it")]
 mod shared {
     pub(crate) mod harness;
 }

@@ -2,21 +2,24 @@
 
 use std::{path::Path, time::Duration};
 
-use anyhow::{Context, Result, bail};
-use serde_json::{Value, json};
+use anyhow::{Result, bail};
+use serde_json::json;
 
 use crate::{
     Common,
+    compare::{Comparison, Contender, CpuGoal},
     load::{self, Expected, Load},
     peers::{self, Peer, Sample},
-    process::{cores, cpu_time},
-    report::{Goal, Limit, Section, cell, median, note},
+    process::cores,
+    report::{Section, note},
     server::{self, ASK_TIMEOUT, Application, PASSWORD, Server, Settings, USERNAME},
     wire,
 };
 
 /// CPU per request of our server over that of bare hyper.
-const CPU_RATIO_MAX: f64 = 1.5;
+const OVER_HYPER_MAX: f64 = 1.3;
+/// CPU per request of our server over that of Node's `http`.
+const OVER_NODE_MAX: f64 = 0.34;
 const RECORD_BYTES: usize = 500;
 const PATH: &str = "/Item/record-1";
 const WARM_UP: Duration = Duration::from_millis(500);
@@ -25,21 +28,6 @@ const WARM_UP: Duration = Duration::from_millis(500);
 const STAND_IN: &str = "HTTP/1.1 200 OK\r\nETag: \"0123456789abcdef\"\r\n\
     Vary: Accept, Accept-Encoding\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\
     Server-Timing: hdb;dur=0.02\r\n\r\n";
-
-/// One turn of one server.
-struct Turn {
-    per_second: f64,
-    cpu_micros: f64,
-    p50_micros: f64,
-    p99_micros: f64,
-}
-
-struct Contender {
-    peer: Peer,
-    addr: std::net::SocketAddr,
-    process: u32,
-    turns: Vec<Turn>,
-}
 
 /// Runs the comparison.
 pub(crate) fn run(common: &Common, peers: &[Peer]) -> Result<Section> {
@@ -70,23 +58,46 @@ pub(crate) fn run(common: &Common, peers: &[Peer]) -> Result<Section> {
             note(&format!("get: {} is not installed and is left out", peer.name()));
             continue;
         };
-        contenders.push(Contender { peer: *peer, addr, process, turns: Vec::new() });
+        contenders.push(Contender { name: peer.name(), addr, process });
     }
 
     let expected = Expected { status: sample.answer.status, body_bytes: sample.answer.body.len() };
-    for round in 0..common.rounds {
-        // Another begins each round, so that no one always runs after the same neighbour.
-        contenders.rotate_left(usize::from(round > 0));
-        for contender in &mut contenders {
-            let turn = turn(common, contender, &request, expected)
-                .with_context(|| format!("round {round} of {}", contender.peer.name()))?;
-            let name = contender.peer.name();
-            let Turn { per_second, cpu_micros, .. } = turn;
-            note(&format!("get {round}: {name} {per_second:.0}/s, {cpu_micros:.2} µs CPU"));
-            contender.turns.push(turn);
-        }
+    comparison(common).run(common, &contenders, |contender, probe| {
+        let load = Load {
+            addr: contender.addr,
+            connections: common.connections,
+            warm_up: WARM_UP,
+            window: common.window(),
+            expected,
+        };
+        let source = |_| {
+            let request = request.clone();
+            move |out: &mut Vec<u8>| out.extend_from_slice(&request)
+        };
+        load::run(load, source, probe)
+    })
+}
+
+fn comparison(common: &Common) -> Comparison {
+    let (connections, rounds, window) = (common.connections, common.rounds, common.window());
+    let goal = |name, over: Peer, at_most| CpuGoal {
+        name,
+        contender: Peer::Harper.name(),
+        over: over.name(),
+        at_most,
+    };
+    Comparison {
+        label: "get",
+        title: format!(
+            "GET by id, {RECORD_BYTES} bytes, {connections} connections, medians of {rounds} rounds of {window:?}"
+        ),
+        baseline: Peer::Hyper.name(),
+        columns: &["server", "requests/s", "× hyper", "CPU µs", "× hyper", "p50 µs", "p99 µs"],
+        goals: vec![
+            goal("CPU per GET over bare hyper", Peer::Hyper, OVER_HYPER_MAX),
+            goal("CPU per GET over Node http", Peer::Node, OVER_NODE_MAX),
+        ],
     }
-    Ok(section(common, peers, &contenders))
 }
 
 fn start_ours(common: &Common, directory: &Path, core: Option<usize>) -> Result<Server> {
@@ -132,98 +143,4 @@ fn stand_in() -> Result<Sample> {
     raw.extend(std::iter::repeat_n(b'x', RECORD_BYTES));
     let answer = wire::parse(&raw)?;
     Ok(Sample { path: PATH.to_owned(), raw, answer })
-}
-
-fn turn(
-    common: &Common,
-    contender: &Contender,
-    request: &[u8],
-    expected: Expected,
-) -> Result<Turn> {
-    let load = Load {
-        addr: contender.addr,
-        connections: common.connections,
-        warm_up: WARM_UP,
-        window: common.window(),
-        expected,
-    };
-    let source = |_| {
-        let request = request.to_vec();
-        move |out: &mut Vec<u8>| out.extend_from_slice(&request)
-    };
-    let measured = load::run(load, source, || cpu_time(contender.process))?;
-    let cpu = measured.after.saturating_sub(measured.before);
-    let micros = |share| measured.latency.quantile(share).as_secs_f64() * 1e6;
-    Ok(Turn {
-        per_second: measured.per_second(),
-        cpu_micros: cpu.as_secs_f64() * 1e6 / measured.requests() as f64,
-        p50_micros: micros(0.5),
-        p99_micros: micros(0.99),
-    })
-}
-
-fn section(common: &Common, order: &[Peer], contenders: &[Contender]) -> Section {
-    let of = |peer| contenders.iter().find(|contender: &&Contender| contender.peer == peer);
-    let baseline = of(Peer::Hyper);
-    let mut rows = Vec::new();
-    let mut figures = Vec::new();
-    let mut goals = Vec::new();
-    for contender in order.iter().filter_map(|peer| of(*peer)) {
-        let middle = |value: fn(&Turn) -> f64| median(contender.turns.iter().map(value));
-        let cpu_ratio = ratio(contender, baseline, |turn| turn.cpu_micros);
-        let rate_ratio = ratio(contender, baseline, |turn| turn.per_second);
-        let (per_second, cpu) = (middle(|t| t.per_second), middle(|t| t.cpu_micros));
-        let (p50, p99) = (middle(|t| t.p50_micros), middle(|t| t.p99_micros));
-        rows.push(vec![
-            contender.peer.name().to_owned(),
-            cell(per_second, 0),
-            cell(rate_ratio, 2),
-            cell(cpu, 2),
-            cell(cpu_ratio, 2),
-            cell(p50, 0),
-            cell(p99, 0),
-        ]);
-        figures.push(figure(contender, &[per_second, rate_ratio, cpu, cpu_ratio, p50, p99]));
-        if contender.peer == Peer::Harper && baseline.is_some() {
-            let limit = Limit::AtMost(CPU_RATIO_MAX);
-            let name = "CPU per GET over bare hyper";
-            goals.push(Goal { name, got: cpu_ratio, limit });
-        }
-    }
-    let (connections, rounds, window) = (common.connections, common.rounds, common.window());
-    Section {
-        title: format!(
-            "GET by id, {RECORD_BYTES} bytes, {connections} connections, medians of {rounds} rounds of {window:?}"
-        ),
-        columns: &["server", "requests/s", "× hyper", "CPU µs", "× hyper", "p50 µs", "p99 µs"],
-        rows,
-        goals,
-        figures: Value::Array(figures),
-    }
-}
-
-/// The median of the ratios of the rounds: what a slow moment of the machine does to both, it does not show.
-fn ratio(contender: &Contender, baseline: Option<&Contender>, value: fn(&Turn) -> f64) -> f64 {
-    let Some(baseline) = baseline else { return f64::NAN };
-    let pairs = contender.turns.iter().zip(&baseline.turns);
-    median(pairs.map(|(turn, base)| value(turn) / value(base)))
-}
-
-fn figure(contender: &Contender, medians: &[f64; 6]) -> Value {
-    let [per_second, rate_ratio, cpu_micros, cpu_ratio, p50_micros, p99_micros] = medians;
-    let rounds: Vec<Value> = contender
-        .turns
-        .iter()
-        .map(|turn| json!({ "per_second": turn.per_second, "cpu_micros": turn.cpu_micros }))
-        .collect();
-    json!({
-        "server": contender.peer.name(),
-        "per_second": per_second,
-        "per_second_over_hyper": rate_ratio,
-        "cpu_micros": cpu_micros,
-        "cpu_over_hyper": cpu_ratio,
-        "p50_micros": p50_micros,
-        "p99_micros": p99_micros,
-        "rounds": rounds,
-    })
 }

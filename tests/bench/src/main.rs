@@ -1,6 +1,7 @@
 //! Measures the server beside what it is built on and beside what it replaces, with one client and in one run.
 //! README.md says what each number means.
 
+mod compare;
 mod get;
 mod histogram;
 mod load;
