@@ -3,11 +3,13 @@
 //! A layer answers, or lets the request go on. Dispatch is static; layers of applications get their place in the
 //! same list.
 
+mod client;
 mod compress;
 mod cors;
 mod framing;
 mod log;
 mod login;
+mod request_id;
 mod stamp;
 
 use crate::error::Failure;
@@ -20,10 +22,14 @@ use http::{HeaderValue, header};
 /// The layers there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layer {
-    /// `Server`, `Server-Timing`, connection headers.
-    Stamp,
     /// The request log.
     Log,
+    /// `Server`, `Server-Timing`, connection headers.
+    Stamp,
+    /// Who has sent the request, where proxies stand between.
+    Client,
+    /// The id of the request.
+    RequestId,
     /// Requests that the HTTP parser lets pass and RFC 9112 does not.
     Framing,
     /// Cross-origin requests.
@@ -34,10 +40,20 @@ pub(crate) enum Layer {
     Compress,
 }
 
-/// The order. Stamp is outermost so that every answer carries its headers; the log sees what is sent; framing is
-/// checked before anything is believed; CORS answers preflights, which carry no credentials, before the login.
-pub(crate) const ORDER: [Layer; 6] =
-    [Layer::Stamp, Layer::Log, Layer::Framing, Layer::Cors, Layer::Login, Layer::Compress];
+/// The order. The log is outermost and sees what is sent; stamp is next, so that every answer carries its headers and
+/// the time counts what all others do; who asks and how the request is called is known before anything can be refused;
+/// framing is checked before anything else is believed; CORS answers preflights, which carry no credentials, before
+/// the login.
+pub(crate) const ORDER: [Layer; 8] = [
+    Layer::Log,
+    Layer::Stamp,
+    Layer::Client,
+    Layer::RequestId,
+    Layer::Framing,
+    Layer::Cors,
+    Layer::Login,
+    Layer::Compress,
+];
 
 impl Layer {
     /// The layer's word on a request: an answer, a failure, or none to go on.
@@ -47,21 +63,25 @@ impl Layer {
         request: &mut Request,
     ) -> Result<Option<Response>, Box<Failure>> {
         match self {
-            Self::Framing => framing::check(request).map(|()| None),
-            Self::Cors => Ok(cors::preflight(services, request)),
-            Self::Login => login::identify(services, request).await.map(|()| None),
-            Self::Stamp | Self::Log | Self::Compress => Ok(None),
+            Self::Client => client::identify(services, request),
+            Self::RequestId => request_id::take(services, request),
+            Self::Framing => framing::check(request)?,
+            Self::Cors => return Ok(cors::preflight(services, request)),
+            Self::Login => login::identify(services, request).await?,
+            Self::Log | Self::Stamp | Self::Compress => {}
         }
+        Ok(None)
     }
 
     /// What the layer adds to a response.
-    async fn response(self, services: &Services, request: &Request, response: &mut Response) {
+    async fn response(self, services: &Services, request: &mut Request, response: &mut Response) {
         match self {
-            Self::Stamp => stamp::headers(services, request, response),
             Self::Log => log::line(services, request, response),
+            Self::Stamp => stamp::headers(services, request, response),
+            Self::RequestId => request_id::header(services, request, response),
             Self::Cors => cors::headers(services, request, response),
             Self::Compress => compress::body(services, request, response).await,
-            Self::Framing | Self::Login => {}
+            Self::Client | Self::Framing | Self::Login => {}
         }
     }
 }
@@ -85,15 +105,16 @@ pub(crate) async fn handle(services: &Services, routes: &Routes, mut request: Re
         Some(answer) => answer,
         None => routes.dispatch(services, &mut request).await,
     };
-    let mut response =
-        answer.unwrap_or_else(|failure| reply::problem(&failure, &request.head.headers));
+    let mut response = answer.unwrap_or_else(|failure| {
+        reply::problem(&failure, &request.head.headers, request.id.get())
+    });
     let unread = std::mem::replace(&mut request.body, RequestBody::Empty);
     if !unread.drain(&request.head.headers).await {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     for layer in ORDER[..passed].iter().rev() {
-        layer.response(services, &request, &mut response).await;
+        layer.response(services, &mut request, &mut response).await;
     }
-    services.metrics.request(&request.head.method, response.status(), request.started.elapsed());
+    services.metrics.request(&request.head.method, response.status(), request.took);
     response
 }

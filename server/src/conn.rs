@@ -4,10 +4,11 @@
 //! worker's sweep a few times a second: a request costs no timer.
 
 mod io;
+mod proxy_protocol;
 
-use crate::exchange::{Body, Finished, Held, Request, RequestBody};
+use crate::exchange::{Body, Client, Finished, Request, RequestBody};
 use crate::metrics::{Closed, WorkerMetrics};
-use crate::{auth::Identity, chain, route::Routes, services::Services};
+use crate::{chain, route::Routes, services::Services};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -16,7 +17,7 @@ use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -153,9 +154,60 @@ impl ConnState {
     }
 }
 
+/// Whose a connection is.
+#[derive(Clone, Copy)]
+struct Peer {
+    address: SocketAddr,
+    /// Whether a load balancer named it.
+    is_proxied: bool,
+}
+
+/// Whose the connection is: the other end's, or, where that is a trusted proxy that speaks the PROXY protocol, whose it
+/// says. None when it does not say so in time or as it should.
+async fn peer_of(
+    state: &ConnState,
+    stream: &mut TcpStream,
+    address: SocketAddr,
+) -> Result<Peer, Closed> {
+    let proxies = &state.shared.services.config.http.proxies;
+    if !proxies.use_proxy_protocol || !proxies.trust(address.ip().to_canonical()) {
+        return Ok(Peer { address, is_proxied: false });
+    }
+    match before_deadline(state, proxy_protocol::read(stream)).await? {
+        Ok(source) => Ok(Peer { address: source.unwrap_or(address), is_proxied: source.is_some() }),
+        Err(error) => {
+            tracing::debug!(peer = %address, %error, "connection refused");
+            Err(Closed::Error)
+        }
+    }
+}
+
+/// Waits for what comes before the first request, but not past its deadline nor when the process stops.
+async fn before_deadline<T>(state: &ConnState, work: impl Future<Output = T>) -> Result<T, Closed> {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        state.register(cx);
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Ok(done));
+        }
+        if state.draining.get() {
+            return Poll::Ready(Err(Closed::Drain));
+        }
+        match state.expired.take() {
+            true => Poll::Ready(Err(Closed::Timeout)),
+            false => Poll::Pending,
+        }
+    })
+    .await
+}
+
 /// Serves HTTP/1 on an accepted connection until it ends.
-pub(crate) async fn serve(state: Rc<ConnState>, stream: TcpStream, peer: SocketAddr) {
+pub(crate) async fn serve(state: Rc<ConnState>, mut stream: TcpStream, peer: SocketAddr) {
     let shared = Rc::clone(&state.shared);
+    let peer = match peer_of(&state, &mut stream, peer).await {
+        Ok(peer) => peer,
+        Err(closed) => return shared.services.metrics.closed(closed),
+    };
     let service = service_fn({
         let state = Rc::clone(&state);
         move |request| answer(Rc::clone(&state), request, peer)
@@ -182,7 +234,7 @@ pub(crate) async fn serve(state: Rc<ConnState>, stream: TcpStream, peer: SocketA
         Some(Ok(())) if is_told => Closed::Drain,
         Some(Ok(())) => Closed::Normal,
         Some(Err(error)) => {
-            tracing::debug!(%peer, %error, "connection ended");
+            tracing::debug!(peer = %peer.address, %error, "connection ended");
             Closed::Error
         }
         None if state.stage.get() == Stage::Idle => Closed::Idle,
@@ -201,9 +253,8 @@ pub(crate) async fn serve(state: Rc<ConnState>, stream: TcpStream, peer: SocketA
 async fn answer(
     state: Rc<ConnState>,
     request: hyper::Request<hyper::body::Incoming>,
-    peer: SocketAddr,
+    peer: Peer,
 ) -> Result<http::Response<Body>, Infallible> {
-    let started = Instant::now();
     state.answered.set(false);
     state.enter(Stage::Answer);
     let (head, body) = request.into_parts();
@@ -212,8 +263,8 @@ async fn answer(
     } else {
         RequestBody::Incoming(body)
     };
-    let request =
-        Request { head, body, peer, started, identity: Identity::Anonymous, held: Held::default() };
+    let client = Client::of_connection(peer.address.ip(), false, peer.is_proxied);
+    let request = Request::new(head, body, client);
     let shared = &state.shared;
     let routes = Rc::clone(&shared.routes.borrow());
     let _in_flight = InFlight::begin(&shared.services.metrics);

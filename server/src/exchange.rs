@@ -1,13 +1,15 @@
 //! The request and the response as plain data. Every protocol produces the first and writes the second; nothing
 //! here knows a protocol, a route or a store.
 
+mod id;
+
 use bytes::Bytes;
 use futures_util::Stream;
 use http::request::Parts;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::auth::Identity;
+pub(crate) use id::RequestId;
 
 /// A later part of the answer could not be made; the connection is broken off, so that the client sees it.
 #[derive(Debug, thiserror::Error)]
@@ -28,14 +31,42 @@ pub(crate) struct Request {
     pub head: Parts,
     /// The body, until something reads it.
     pub body: RequestBody,
-    /// The other end of the connection.
-    pub peer: SocketAddr,
+    /// Who has sent it, as far as it can be known.
+    pub client: Client,
+    /// What the request is called in logs.
+    pub id: RequestId,
     /// When the head had been read.
     pub started: Instant,
+    /// How long it took until the answer was made; set when it is.
+    pub took: Duration,
     /// Who is asking; set by the authentication layer.
     pub identity: Identity,
     /// The share of the process's memory for bodies that this request has taken.
     pub held: Held,
+}
+
+/// Who has sent a request: the peer, or, where trusted proxies stand between, whom they name.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    /// Its address in canonical form: IPv4 is never written as IPv6.
+    pub address: IpAddr,
+    /// Whether its own connection is encrypted.
+    pub is_secure: bool,
+    /// The host it asked a trusted proxy for.
+    pub host: Option<HeaderValue>,
+    /// Whether a trusted proxy has passed the request on.
+    pub is_vouched: bool,
+    /// Whether the connection is a load balancer's, which named the client by the PROXY protocol.
+    pub is_proxied: bool,
+}
+
+impl Client {
+    /// The client of a connection, before anything that its requests say.
+    #[must_use]
+    pub(crate) fn of_connection(address: IpAddr, is_secure: bool, is_proxied: bool) -> Self {
+        let address = address.to_canonical();
+        Self { address, is_secure, host: None, is_vouched: false, is_proxied }
+    }
 }
 
 /// Bytes taken from a total that several threads share; given back when dropped.
@@ -72,6 +103,21 @@ impl Drop for Held {
 }
 
 impl Request {
+    /// A request whose head has just been read.
+    #[must_use]
+    pub(crate) fn new(head: Parts, body: RequestBody, client: Client) -> Self {
+        Self {
+            head,
+            body,
+            client,
+            id: RequestId::default(),
+            started: Instant::now(),
+            took: Duration::ZERO,
+            identity: Identity::Anonymous,
+            held: Held::default(),
+        }
+    }
+
     /// A request header as text; none when absent or not visible ASCII.
     #[must_use]
     pub(crate) fn header(&self, name: http::HeaderName) -> Option<&str> {

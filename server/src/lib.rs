@@ -14,6 +14,7 @@ mod content;
 mod cpu;
 mod error;
 mod exchange;
+mod headers;
 mod health;
 mod listen;
 mod metrics;

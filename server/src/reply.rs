@@ -59,13 +59,13 @@ pub(crate) fn method_not_allowed(
         .with(header::ALLOW, HeaderValue::from_static(allowed))
 }
 
-/// An error as the client sees it: `type`, `title`, `status`, `detail`, and `error` with the sentence where
-/// Harper's clients look for it.
+/// An error as the client sees it: `type`, `title`, `status`, `detail`, `error` with the sentence where Harper's
+/// clients look for it, and `requestId`, by which the request is found in the logs.
 #[must_use]
-pub(crate) fn problem(failure: &Failure, request: &HeaderMap) -> Response {
+pub(crate) fn problem(failure: &Failure, request: &HeaderMap, id: &HeaderValue) -> Response {
     let (name, status, title) = failure.code.row();
     let media = Media::negotiate(request).unwrap_or(Media::Json);
-    let mut text = Vec::with_capacity(192);
+    let mut text = Vec::with_capacity(256);
     text.extend_from_slice(b"{\"type\":\"urn:harper:problem:");
     text.extend_from_slice(name.as_bytes());
     text.extend_from_slice(b"\",\"title\":");
@@ -74,6 +74,8 @@ pub(crate) fn problem(failure: &Failure, request: &HeaderMap) -> Response {
     json::push_string(&failure.message, &mut text);
     text.extend_from_slice(b",\"error\":");
     json::push_string(&failure.message, &mut text);
+    text.extend_from_slice(b",\"requestId\":");
+    json::push_string(id.to_str().unwrap_or_default(), &mut text);
     text.push(b'}');
     let mut response =
         value(status, media, &text).unwrap_or_else(|_| with_status(status, Body::default()));
@@ -95,7 +97,7 @@ mod tests {
     fn a_problem_carries_the_sentence_twice_and_its_header() {
         let failure = Failure::new(Code::LoginRequired, "Must \"login\"")
             .with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic"));
-        let mut response = problem(&failure, &HeaderMap::new());
+        let mut response = problem(&failure, &HeaderMap::new(), &HeaderValue::from_static("7-1"));
         assert_eq!(response.status(), 401);
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
         assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Basic");
@@ -105,5 +107,6 @@ mod tests {
         assert_eq!(body["detail"], body["error"]);
         assert_eq!(body["type"], "urn:harper:problem:login-required");
         assert_eq!(body["status"], 401);
+        assert_eq!(body["requestId"], "7-1");
     }
 }

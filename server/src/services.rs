@@ -4,6 +4,7 @@
 use crate::auth::cache::Credentials;
 use crate::auth::users::User;
 use crate::error::{Answer, Code, Failure};
+use crate::headers::AnswerHeaders;
 use crate::metrics::{Rejected, WorkerMetrics};
 use crate::pool::{Pool, PoolError};
 use harper_config::Config;
@@ -23,8 +24,8 @@ pub(crate) struct Services {
     pub credentials: Credentials,
     /// Who a loopback client without credentials is, where `authentication.authorizeLocal` says so.
     pub local_user: Rc<User>,
-    /// The value of `Keep-Alive` on connections that stay open.
-    pub keep_alive: http::HeaderValue,
+    /// Headers of answers, made from the configuration.
+    pub headers: AnswerHeaders,
     /// Bytes of larger request bodies that the process holds now.
     pub bodies_bytes: Arc<AtomicUsize>,
     /// Whether connections are ending because the process stops.

@@ -4,6 +4,7 @@
 use crate::auth::cache::Credentials;
 use crate::auth::users::{User, Users};
 use crate::conn::{self, ConnState, OwnRoutes, Shared};
+use crate::headers::AnswerHeaders;
 use crate::health::Health;
 use crate::metrics::{Rejected, WorkerMetrics};
 use crate::pool::Pool;
@@ -107,7 +108,7 @@ fn run(seed: Seed) -> io::Result<()> {
         let ttl = config.authentication.cache_ttl;
         let credentials =
             Credentials::new(users, logins, Arc::clone(&metrics), credentials_key, ttl);
-        let keep_alive = keep_alive(&config);
+        let headers = AnswerHeaders::new(&config);
         let http1 = http1(&config);
         let draining = Cell::new(false);
         let local_user = Rc::new(User::local());
@@ -117,7 +118,7 @@ fn run(seed: Seed) -> io::Result<()> {
             metrics,
             credentials,
             local_user,
-            keep_alive,
+            headers,
             bodies_bytes,
             draining,
         };
@@ -154,12 +155,6 @@ fn http1(config: &Config) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder.keep_alive(true).pipeline_flush(false).max_header_size(config.http.header_bytes_max);
     builder
-}
-
-fn keep_alive(config: &Config) -> http::HeaderValue {
-    let seconds = config.http.keep_alive_timeout.as_secs();
-    http::HeaderValue::from_str(&format!("timeout={seconds}"))
-        .unwrap_or_else(|_| http::HeaderValue::from_static("timeout=0"))
 }
 
 struct Worker {

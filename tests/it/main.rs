@@ -14,6 +14,7 @@
 
 mod admin;
 mod auth;
+mod chain;
 mod compression;
 mod config;
 mod content;

@@ -2,8 +2,10 @@
 
 use crate::layers::Effective;
 use crate::value::{self, Port};
+use ipnet::IpNet;
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -59,8 +61,40 @@ pub struct Http {
     pub bodies_bytes_max: usize,
     /// Open connections of the process.
     pub connections_max: usize,
+    /// Who is believed about the client.
+    pub proxies: Proxies,
+    /// The id of a request.
+    pub request_id: RequestId,
     /// The request log; none when there is no `http.logging` block.
     pub logging: Option<HttpLogging>,
+}
+
+/// Proxies before the server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proxies {
+    /// Those that are believed.
+    pub trusted: Vec<IpNet>,
+    /// They write `Forwarded` (RFC 7239) instead of `X-Forwarded-*`.
+    pub use_forwarded: bool,
+    /// Their connections begin with a header of the PROXY protocol.
+    pub use_proxy_protocol: bool,
+}
+
+impl Proxies {
+    /// Whether `address`, in canonical form, is a proxy that is believed.
+    #[must_use]
+    pub fn trust(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|net| net.contains(&address))
+    }
+}
+
+/// The id by which a request is found in logs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RequestId {
+    /// Name of its header.
+    pub header: String,
+    /// Whether every answer carries it.
+    pub send: bool,
 }
 
 /// Cross-origin resource sharing.
@@ -233,6 +267,15 @@ impl Reader<'_> {
             body_bytes_max: self.size("http.bodyBytesMax"),
             bodies_bytes_max: self.size("http.bodiesBytesMax"),
             connections_max: self.size("http.connectionsMax"),
+            proxies: Proxies {
+                trusted: self.networks("http.trustedProxies"),
+                use_forwarded: self.text("http.forwardedHeaders") == "Forwarded",
+                use_proxy_protocol: self.flag("http.proxyProtocol"),
+            },
+            request_id: RequestId {
+                header: self.text("http.requestId.header"),
+                send: self.flag("http.requestId.send"),
+            },
             logging: self.sections.contains("http.logging").then(|| HttpLogging {
                 level: self.text("http.logging.level"),
                 timing: self.flag("http.logging.timing"),
@@ -298,6 +341,11 @@ impl Reader<'_> {
 
     fn port(&self, name: &str) -> Option<Port> {
         value::port(self.value(name)).ok().filter(|_| !self.value(name).is_null())
+    }
+
+    fn networks(&self, name: &str) -> Vec<IpNet> {
+        let items = self.list(name).unwrap_or_default();
+        items.iter().filter_map(|item| value::network(item)).collect()
     }
 
     fn list(&self, name: &str) -> Option<Vec<String>> {

@@ -99,9 +99,9 @@ fn kind_schema(kind: Kind) -> Map<String, Value> {
         Kind::Port => json!({"anyOf": [
             {"type": ["integer", "null"], "minimum": 0, "maximum": 65535}, {"type": "string", "pattern": ":[0-9]+$"}]}),
         Kind::Millis | Kind::Bytes => json!({"type": ["integer", "string", "null"]}),
-        Kind::Text | Kind::Path => json!({"type": ["string", "null"]}),
+        Kind::Text | Kind::Path | Kind::HeaderName => json!({"type": ["string", "null"]}),
         Kind::Choice(words) => json!({"enum": words}),
-        Kind::TextList => {
+        Kind::TextList | Kind::Networks => {
             json!({"type": ["array", "string", "null"], "items": {"type": ["string", "null"]}})
         }
         Kind::Any => json!({}),
@@ -123,6 +123,8 @@ fn kind_words(kind: Kind) -> String {
             words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
         }
         Kind::TextList => "list of texts".into(),
+        Kind::Networks => "list of addresses and networks".into(),
+        Kind::HeaderName => "name of a header".into(),
         Kind::Any => "any".into(),
     }
 }

@@ -25,6 +25,10 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A list of texts.
     TextList,
+    /// A list of IP addresses and networks, such as `10.0.0.0/8`.
+    Networks,
+    /// The name of an HTTP header.
+    HeaderName,
     /// Anything; used for keys whose parts are not read yet.
     Any,
 }

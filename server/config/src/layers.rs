@@ -261,9 +261,19 @@ impl Layers {
         let effective: Vec<_> =
             KEYS.iter().filter(|key| key.is_read()).map(|key| self.effective(key)).collect();
         let config = Config::from_effective(&effective, &self.sections);
+        if config.http.proxies.use_proxy_protocol && config.http.proxies.trusted.is_empty() {
+            let origin = self.effective_origin("http.proxyProtocol");
+            let message = "has no effect: no proxy is trusted".to_owned();
+            let hint = "name the load balancers in http.trustedProxies".to_owned();
+            self.problem(Severity::Warning, "http.proxyProtocol", &origin, message, hint);
+        }
         let failed = self.problems.iter().any(|problem| problem.severity == Severity::Error);
         self.problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
         Loaded { config: (!failed).then_some(config), problems: self.problems, effective }
+    }
+
+    fn effective_origin(&self, name: &str) -> Origin {
+        self.values.get(name).map_or(Origin::Default, |(_, origin)| origin.clone())
     }
 
     fn effective(&self, key: &'static Key) -> Effective {
@@ -276,7 +286,7 @@ impl Layers {
 /// A word of the environment or the command line; structured values are written as JSON.
 fn from_word(kind: Kind, text: &str) -> Value {
     match kind {
-        Kind::TextList | Kind::Any => {
+        Kind::TextList | Kind::Networks | Kind::Any => {
             tree::parse(text).map_or_else(|_| Value::from(text), |node| node.to_json())
         }
         _ if text == "null" => Value::Null,
@@ -373,6 +383,17 @@ mod tests {
         assert!(
             problems("http: {http2: false, securePort: null}\nlogging: {file: false}").is_empty()
         );
+    }
+
+    #[test]
+    fn the_proxy_protocol_without_a_trusted_proxy_is_a_warning() {
+        assert_eq!(
+            problems("http:\n  proxyProtocol: true\n"),
+            [
+                "warning: harperdb-config.yaml:2:3: http.proxyProtocol: has no effect: no proxy is trusted (name the load balancers in http.trustedProxies)"
+            ]
+        );
+        assert!(problems("http: {proxyProtocol: true, trustedProxies: 10.0.0.0/8}").is_empty());
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! To add a key: one row here, one field in `config.rs`. The tests name whatever else is missing.
 
 use crate::keys::{Key, Kind, Support};
-use Kind::{Any, AutoOr, Bool, Bytes, Choice, Int, Millis, Path, Port, Text, TextList};
+use Kind::{
+    Any, AutoOr, Bool, Bytes, Choice, HeaderName, Int, Millis, Networks, Path, Port, Text, TextList,
+};
 
 const LEVELS: &[&str] = &["trace", "debug", "info", "warn", "error", "fatal", "notify"];
 
@@ -46,6 +48,11 @@ pub const KEYS: &[Key] = &[
     ),
     key("http.connectionsMax", Int(1, 10_000_000), "10000", "Open application connections of the process; one more is answered with 503."),
     key("http.requestQueueLimit", Millis, "20000", "Estimated queue time over which requests are answered with 503.").support(ADMISSION),
+    key("http.trustedProxies", Networks, "", "Proxies that are believed: what they say of the client's address, of its scheme and host, and of the id of the request."),
+    key("http.forwardedHeaders", Choice(&["X-Forwarded", "Forwarded"]), "X-Forwarded", "Headers in which the trusted proxies say it: `X-Forwarded-For`, `-Proto` and `-Host`, or `Forwarded` (RFC 7239). The other kind is not read, for a proxy that does not know it lets a client's own through."),
+    key("http.proxyProtocol", Bool, "false", "A connection of a trusted proxy begins with a header of the PROXY protocol, version 1 or 2; other connections are served as they are."),
+    key("http.requestId.header", HeaderName, "X-Request-Id", "Header of the id of a request: visible ASCII of at most 128 bytes, taken from a trusted proxy, else made here."),
+    key("http.requestId.send", Bool, "true", "Sends the id with every answer. It is in errors and in the request log in any case."),
     key("http.mtls", Any, "false", "Client certificates.").support(TLS),
     key("http.logging.level", Choice(LEVELS), "info", "Lowest level of request lines: `info` all, `warn` from status 400, `error` from status 500. The request log exists only when the file has an `http.logging` block."),
     key("http.logging.timing", Bool, "false", "Adds the time taken to a request line."),

@@ -1,7 +1,9 @@
 //! Values by the type of their key: what is accepted, and the one form the server uses.
 
 use crate::keys::Kind;
+use ipnet::IpNet;
 use serde_json::{Value, json};
+use std::net::IpAddr;
 
 /// A TCP port, with the address to bind when one was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub(crate) fn normalize(kind: Kind, written: &Value) -> Result<Value, String> {
         }
         Kind::Choice(words) => choice(words, written),
         Kind::TextList => list(written),
+        Kind::Networks => networks(written),
+        Kind::HeaderName => header_name(written),
         Kind::Any => Ok(written.clone()),
     }
 }
@@ -86,6 +90,32 @@ fn list(written: &Value) -> Result<Value, String> {
     }
 }
 
+/// Addresses and networks, as networks.
+fn networks(written: &Value) -> Result<Value, String> {
+    let expected =
+        |item: &str| format!("expected IP addresses or networks such as 10.0.0.0/8, not `{item}`");
+    let items = list(written).map_err(|_| expected(&written.to_string()))?;
+    let items = items.as_array().map(Vec::as_slice).unwrap_or_default();
+    let read = items.iter().filter_map(Value::as_str).filter(|item| !item.is_empty());
+    read.map(|item| network(item).map(|net| json!(net.to_string())).ok_or_else(|| expected(item)))
+        .collect()
+}
+
+/// One network; an address is the network of itself.
+pub(crate) fn network(text: &str) -> Option<IpNet> {
+    let net = text.parse::<IpNet>().ok().map(|net| net.trunc());
+    net.or_else(|| text.parse::<IpAddr>().ok().map(|address| IpNet::from(address.to_canonical())))
+}
+
+/// A token of RFC 9110 §5.6.2.
+fn header_name(written: &Value) -> Result<Value, String> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    text(written)
+        .filter(|name| !name.is_empty() && name.bytes().all(is_token))
+        .map(Value::from)
+        .ok_or_else(|| "expected the name of a header".into())
+}
+
 /// A number with a unit: the number, and what follows it.
 fn number_and_unit(text: &str) -> Option<(f64, &str)> {
     let text = text.trim();
@@ -137,7 +167,7 @@ pub(crate) fn port(written: &Value) -> Result<Port, String> {
     let port = number
         .parse()
         .map_err(|_| "expected a port from 0 to 65535, or address:port".to_owned())?;
-    if host.as_ref().is_some_and(|host| host.parse::<std::net::IpAddr>().is_err()) {
+    if host.as_ref().is_some_and(|host| host.parse::<IpAddr>().is_err()) {
         return Err("expected an IP address before the port".into());
     }
     Ok(Port { host, port })
@@ -170,6 +200,11 @@ mod tests {
         assert_eq!(ok(Kind::Bool, json!("true")), json!(true));
         assert_eq!(ok(Kind::TextList, json!("a, b")), json!(["a", "b"]));
         assert_eq!(ok(Kind::TextList, json!([null, "a"])), json!(["a"]));
+        assert_eq!(
+            ok(Kind::Networks, json!("10.1.2.3/8, ::1,::ffff:1.2.3.4")),
+            json!(["10.0.0.0/8", "::1/128", "1.2.3.4/32"])
+        );
+        assert_eq!(ok(Kind::HeaderName, json!("X-Request-Id")), json!("X-Request-Id"));
     }
 
     #[test]
@@ -180,5 +215,8 @@ mod tests {
         assert!(bad(Kind::Int(1, 3), json!(4)).contains("from 1 to 3"));
         assert!(bad(Kind::Millis, json!("5 weeks")).contains("milliseconds"));
         assert!(bad(Kind::Choice(&["a", "b"]), json!("c")).contains("a, b"));
+        assert!(bad(Kind::Networks, json!(["::1", "10.0.0.0/33"])).contains("`10.0.0.0/33`"));
+        assert!(bad(Kind::Networks, json!("localhost")).contains("`localhost`"));
+        assert!(bad(Kind::HeaderName, json!("X Request")).contains("name of a header"));
     }
 }

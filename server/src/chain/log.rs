@@ -35,7 +35,7 @@ pub(super) fn line(services: &Services, request: &Request, response: &Response) 
     // writing to a string cannot fail
     let _ = write!(line, " {status}");
     if logging.timing {
-        let _ = write!(line, " {:.2}ms", request.started.elapsed().as_secs_f64() * 1000.0);
+        let _ = write!(line, " {:.2}ms", request.took.as_secs_f64() * 1000.0);
     }
     if logging.id {
         let _ = write!(line, " id: {}", NUMBER.fetch_add(1, Ordering::Relaxed));

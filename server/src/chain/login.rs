@@ -1,5 +1,6 @@
 //! Who is asking.
 
+use super::client;
 use crate::auth::Identity;
 use crate::error::Answer;
 use crate::exchange::Request;
@@ -22,8 +23,9 @@ pub(super) async fn identify(services: &Services, request: &mut Request) -> Answ
     Ok(())
 }
 
-/// Whether a request was made on this machine by something other than a foreign web page: the peer and the name it
-/// asked for are loopback (a page can point a name of its own at 127.0.0.1), and the page it comes from, if any, is ours.
+/// Whether a request was made on this machine by something other than a foreign web page: no proxy has passed it on, the
+/// peer and the name it asked for are loopback (a page can point a name of its own at 127.0.0.1), and the page it comes
+/// from, if any, is ours.
 fn is_local(request: &Request) -> bool {
     // only HTTP/1.0, which no browser speaks, comes without a name
     let host = request.header(header::HOST).unwrap_or("localhost");
@@ -31,7 +33,10 @@ fn is_local(request: &Request) -> bool {
         None => true,
         Some(origin) => origin.to_str().is_ok_and(|origin| origin == format!("http://{host}")),
     };
-    request.peer.ip().to_canonical().is_loopback() && is_loopback_name(host) && is_own_page
+    request.client.address.is_loopback()
+        && is_loopback_name(host)
+        && is_own_page
+        && !client::is_forwarded(request)
 }
 
 fn is_loopback_name(host: &str) -> bool {

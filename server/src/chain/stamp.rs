@@ -1,4 +1,4 @@
-//! Headers that every answer carries.
+//! Headers that every answer carries, and the time it took: the clock is read once for all who tell it.
 
 use crate::exchange::{Request, Response};
 use crate::services::Services;
@@ -10,13 +10,14 @@ const KEEP_ALIVE_NAME: HeaderName = HeaderName::from_static("keep-alive");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// Adds `Server`, `Server-Timing` and, on a connection that stays open, how long it may be idle.
-pub(super) fn headers(services: &Services, request: &Request, response: &mut Response) {
+pub(super) fn headers(services: &Services, request: &mut Request, response: &mut Response) {
+    request.took = request.started.elapsed();
     let headers = response.headers_mut();
     headers.insert(header::SERVER, SERVER);
-    headers.insert(SERVER_TIMING, timing(request.started.elapsed().as_micros()));
+    headers.insert(SERVER_TIMING, timing(request.took.as_micros()));
     if stays_open(services, request) && !headers.contains_key(header::CONNECTION) {
         headers.insert(header::CONNECTION, KEEP_ALIVE);
-        headers.insert(KEEP_ALIVE_NAME, services.keep_alive.clone());
+        headers.insert(KEEP_ALIVE_NAME, services.headers.keep_alive.clone());
     }
 }
 

@@ -27,7 +27,7 @@ const TOP: [&str; 13] = [
 ];
 
 /// Which modules of the server a module may name, from the top down.
-const SERVER: [(&str, &[&str]); 22] = [
+const SERVER: [(&str, &[&str]); 23] = [
     ("cli", &["app", "components", "listen", "telemetry"]),
     (
         "app",
@@ -47,8 +47,8 @@ const SERVER: [(&str, &[&str]); 22] = [
         ],
     ),
     ("admin", &["health", "metrics", "pool"]),
-    ("worker", &["auth", "conn", "health", "metrics", "pool", "route", "services"]),
-    ("conn", &["auth", "chain", "exchange", "metrics", "route", "services"]),
+    ("worker", &["auth", "conn", "headers", "health", "metrics", "pool", "route", "services"]),
+    ("conn", &["chain", "exchange", "metrics", "route", "services"]),
     (
         "chain",
         &[
@@ -68,9 +68,10 @@ const SERVER: [(&str, &[&str]); 22] = [
     ("resource", &["content", "error", "exchange", "metrics", "pool", "reply", "services"]),
     ("reply", &["content", "error", "exchange"]),
     ("content", &["error"]),
-    ("services", &["auth", "error", "metrics", "pool"]),
+    ("services", &["auth", "error", "headers", "metrics", "pool"]),
     ("auth", &["error", "metrics", "pool"]),
     ("exchange", &["auth"]),
+    ("headers", &[]),
     ("health", &["metrics"]),
     ("metrics", &["error", "telemetry"]),
     ("components", &[]),

@@ -1,0 +1,66 @@
+//! Ids of requests: unique without a word between threads.
+
+use http::HeaderValue;
+use std::cell::{Cell, OnceCell};
+use std::fmt::Write;
+
+thread_local! {
+    /// What the ids of this thread begin with, and how many it has made.
+    static MADE: (OnceCell<u64>, Cell<u64>) = const { (OnceCell::new(), Cell::new(0)) };
+}
+
+/// The id of a request; made when it is first asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RequestId(OnceCell<HeaderValue>);
+
+impl RequestId {
+    /// An id that was given from outside.
+    #[must_use]
+    pub(crate) fn given(id: HeaderValue) -> Self {
+        Self(id.into())
+    }
+
+    /// The id.
+    pub(crate) fn get(&self) -> &HeaderValue {
+        self.0.get_or_init(make)
+    }
+}
+
+/// 64 random bits of the thread and a counter, in hexadecimal: `9f86d081884c7d65-1a`.
+fn make() -> HeaderValue {
+    let (thread, number) = MADE.with(|(thread, made)| {
+        let number = made.get() + 1;
+        made.set(number);
+        (*thread.get_or_init(random), number)
+    });
+    let mut text = String::with_capacity(34);
+    // writing to a string cannot fail
+    let _ = write!(text, "{thread:016x}-{number:x}");
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
+        .unwrap_or_else(|_| HeaderValue::from_static("0"))
+}
+
+/// Random bits; the clock where the system has none to give, for an id is no secret.
+fn random() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| {
+        let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+        since.as_nanos() as u64
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn no_two_are_equal_and_each_stays_what_it_is() {
+        let id = RequestId::default();
+        assert_eq!(id.get(), id.get());
+        let make = || (0..1000).map(|_| RequestId::default().get().clone()).collect::<Vec<_>>();
+        let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(make)).collect();
+        let all: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        assert!(all.iter().all(|id| id.to_str().unwrap().len() <= 34), "{:?}", all.last());
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), 4000);
+    }
+}
