@@ -223,6 +223,9 @@ const STORE_COUNTERS: &[Row] = &[
     ("harper_store_conflicts_total", "Writes refused because of a condition.", |s| {
         s.conflicts as f64
     }),
+    ("harper_store_expired_total", "Records removed because they had expired.", |s| {
+        s.expired as f64
+    }),
     ("harper_store_rejected_full_total", "Writes refused because the queue was full.", |s| {
         s.rejected_full as f64
     }),

@@ -23,6 +23,7 @@ mod crash;
 mod data;
 mod dev;
 mod drain;
+mod expiry;
 mod files;
 mod harness;
 mod http;

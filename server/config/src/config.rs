@@ -177,6 +177,8 @@ pub struct Storage {
     pub change_log_age_max: Duration,
     /// Time a write may wait.
     pub queue_time_max: Duration,
+    /// Time between two removals of expired records.
+    pub sweep_interval: Duration,
     /// Added to every sync; for tests.
     pub sync_delay: Duration,
 }
@@ -299,6 +301,7 @@ impl Reader<'_> {
             change_log_bytes_max: self.number("storage.changeLogBytesMax"),
             change_log_age_max: self.millis("logging.auditRetention"),
             queue_time_max: self.millis("storage.maxTransactionQueueTime"),
+            sweep_interval: self.millis("storage.expirySweepInterval"),
             sync_delay: self.millis("storage.syncDelayForTests"),
         }
     }

@@ -7,11 +7,13 @@ use async_graphql_parser::types::{
 };
 use async_graphql_parser::{Pos, Positioned};
 use harper_config::{Place, Problem, Severity};
-use harper_store::{Attribute, Element, Kind, Role, TableSchema};
+use harper_store::{Attribute, Element, Expiry, Kind, Role, TableSchema};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+/// The longest lifetime of a record: a thousand years, in milliseconds.
+const EXPIRY_MS_MAX: f64 = 3.2e13;
 /// Nesting of types within types.
 const DEPTH_MAX: usize = 8;
 /// Directives of Harper on a type that are not supported yet.
@@ -19,7 +21,7 @@ const TYPE_LATER: [&str; 2] = ["splitSegments", "replicate"];
 /// Directives of Harper on a field whose field is then not stored.
 const FIELD_LEFT_OUT: [&str; 2] = ["relationship", "computed"];
 /// Directives of Harper on a field that are not supported yet.
-const FIELD_LATER: [&str; 3] = ["expiresAt", "enumerable", "embed"];
+const FIELD_LATER: [&str; 2] = ["enumerable", "embed"];
 
 /// A table as a schema defines it.
 #[derive(Clone, Debug)]
@@ -126,25 +128,67 @@ impl<'a> Reader<'a> {
             }
         }
         let (attributes, primary_key) = self.attributes(definition, &object.fields)?;
+        let expiry = self.expiry(name, table, &attributes);
         let text = |argument: &str| {
             self.argument(table, argument).and_then(|value| value.as_str().map(str::to_owned))
         };
         let schema = TableSchema {
             primary_key,
             sealed,
+            expiry,
             ..TableSchema::new(
                 text("database").unwrap_or_else(|| "data".to_owned()),
                 text("table").unwrap_or_else(|| name.to_owned()),
                 attributes,
             )
         };
-        self.check_arguments(name, table, &["table", "database"]);
+        let known = ["table", "database", "expiration", "eviction", "scanInterval"];
+        self.check_arguments(name, table, &known);
         Some(TableDefinition {
             schema,
             path,
             file: self.file.to_owned(),
             place: place(definition.pos),
         })
+    }
+
+    /// `@table(expiration:, eviction:, scanInterval:)`, all in seconds.
+    fn expiry(
+        &mut self,
+        name: &str,
+        table: &Positioned<ConstDirective>,
+        attributes: &[Attribute],
+    ) -> Option<Expiry> {
+        let arguments = ["expiration", "eviction", "scanInterval"];
+        let [lifetime_ms, kept_ms, sweep_ms] =
+            arguments.map(|argument| self.seconds(name, table, argument));
+        let by_record = attributes.iter().any(|attribute| attribute.role == Role::ExpiresAt);
+        if lifetime_ms.is_none() && !by_record {
+            if kept_ms.or(sweep_ms).is_some() {
+                let message = "eviction and scanInterval mean nothing without an expiration or a field with @expiresAt";
+                self.error(table.pos, name, message.into());
+            }
+            return None;
+        }
+        Some(Expiry { lifetime_ms, kept_ms: kept_ms.unwrap_or(0), sweep_ms })
+    }
+
+    /// An argument in seconds, as milliseconds.
+    fn seconds(
+        &mut self,
+        name: &str,
+        directive: &Positioned<ConstDirective>,
+        argument: &str,
+    ) -> Option<u64> {
+        let value = self.argument(directive, argument)?;
+        match value.as_f64().map(|seconds| (seconds * 1000.0).round()) {
+            Some(ms) if (1.0..=EXPIRY_MS_MAX).contains(&ms) => Some(ms as u64),
+            _ => {
+                let message = format!("{argument} must be a number of seconds greater than 0");
+                self.error(directive.pos, name, message);
+                None
+            }
+        }
     }
 
     /// The path of an exported table; none when REST is switched off for it.
@@ -175,6 +219,10 @@ impl<'a> Reader<'a> {
                 continue;
             }
             let Some((attribute, is_key)) = self.attribute(type_name, field) else { continue };
+            let has = |role| attributes.iter().any(|known| known.role == role);
+            if attribute.role == Role::ExpiresAt && has(Role::ExpiresAt) {
+                self.error(field.pos, type_name, "there is more than one @expiresAt".into());
+            }
             if is_key && primary_key.replace(attributes.len()).is_some() {
                 self.error(field.pos, type_name, "there is more than one @primaryKey".into());
             }
@@ -223,6 +271,7 @@ impl<'a> Reader<'a> {
                 }
                 "createdTime" => role = Role::CreatedTime,
                 "updatedTime" => role = Role::UpdatedTime,
+                "expiresAt" => role = Role::ExpiresAt,
                 "allow" => self.allow(&key, directive, allow.get_or_insert_default()),
                 left_out if FIELD_LEFT_OUT.contains(&left_out) => {
                     self.not_yet(directive.pos, &key, left_out);
@@ -241,7 +290,7 @@ impl<'a> Reader<'a> {
             self.error(field.pos, &key, "a value of this type cannot be indexed".into());
         }
         // the store writes these and the key itself: a body need not have them
-        let required = required && !is_key && role == Role::Plain;
+        let required = required && !is_key && !role.is_stores();
         Some((Attribute { required, indexed, role, allow, ..Attribute::new(name, kind) }, is_key))
     }
 
@@ -428,6 +477,48 @@ mod tests {
     }
 
     #[test]
+    fn expiry_is_read_in_seconds() {
+        let read = |table: &str, field: &str| {
+            let text = format!("type D @table({table}) {{ id: ID at: Date {field} }}");
+            let (tables, problems) = read(&text);
+            assert_eq!(problems, Vec::<String>::new(), "{text}");
+            tables[0].schema.clone()
+        };
+        let expiry =
+            |lifetime_ms, kept_ms, sweep_ms| Some(Expiry { lifetime_ms, kept_ms, sweep_ms });
+        assert_eq!(read("expiration: 0.5", "").expiry, expiry(Some(500), 0, None));
+        let all = read("expiration: 60, eviction: 10, scanInterval: 5", "@expiresAt");
+        assert_eq!(all.expiry, expiry(Some(60_000), 10_000, Some(5_000)));
+        assert_eq!(all.attributes[1].role, Role::ExpiresAt);
+        assert_eq!(read("database: \"d\"", "@expiresAt").expiry, expiry(None, 0, None));
+        for (text, expected) in [
+            (
+                "type D @table(expiration: -1) { id: ID }",
+                "D: expiration must be a number of seconds greater than 0",
+            ),
+            (
+                "type D @table(expiration: \"x\") { id: ID }",
+                "D: expiration must be a number of seconds greater than 0",
+            ),
+            (
+                "type D @table(eviction: 1) { id: ID }",
+                "D: eviction and scanInterval mean nothing without an expiration or a field with @expiresAt",
+            ),
+            (
+                "type D @table { id: ID a: Date @expiresAt b: Date @expiresAt }",
+                "D: there is more than one @expiresAt",
+            ),
+            (
+                "type D @table { id: ID a: String @expiresAt }",
+                "D.a: a time must be of type Date, Float, Long or Any",
+            ),
+        ] {
+            let (_, problems) = super::tests::read(text);
+            assert!(problems.len() == 1 && problems[0].ends_with(expected), "{problems:?}");
+        }
+    }
+
+    #[test]
     fn the_roles_of_a_field_are_those_of_all_its_directives() {
         let (tables, _) = read(
             "type D @table { id: ID a: Int @allow(role: \"x\") @allow(role: [\"y\", \"z\"]) }",
@@ -443,7 +534,7 @@ mod tests {
     #[test]
     fn what_is_not_supported_yet_is_said() {
         let (tables, problems) = read(
-            "type B @table(expiration: 5) @export(mqtt: true) { id: ID o: [B] @relationship(from: \"x\") v: [Float] @indexed(type: \"HNSW\") }",
+            "type B @table(audit: true) @export(mqtt: true) { id: ID o: [B] @relationship(from: \"x\") v: [Float] @indexed(type: \"HNSW\") }",
         );
         assert_eq!(tables[0].schema.attributes.len(), 2);
         assert_eq!(problems.len(), 4, "{problems:?}");

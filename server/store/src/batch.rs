@@ -12,6 +12,7 @@ use crate::body::Prepared;
 use crate::encode::{self, TAG_NUMBER};
 use crate::env::Handle;
 use crate::error::Error;
+use crate::expiry;
 use crate::hlc;
 use crate::json::{self, Members};
 use crate::key::{INT_MAX, INTEGER_MAX, Key, KeyValue};
@@ -74,15 +75,25 @@ impl Applier {
                 self.write(txn, ledger, table, key, body, old, Mode::Merge)
             }
             Op::Delete { table, key, when } => self.delete(txn, ledger, table, key, when),
+            Op::Expire { table, key } => self.expire(txn, ledger, table, key),
         }
     }
 
-    /// Copies the stored value, since writing may move it.
+    /// Copies the stored value, since writing may move it, and says what is known of the record:
+    /// nothing if its time has passed.
     fn load(&mut self, txn: &RwTxn<'_>, table: &Table, key: &Key) -> Result<Option<Meta>, Error> {
         self.old.clear();
         let Some(value) = table.records().get(txn, key.as_bytes())? else { return Ok(None) };
         self.old.extend_from_slice(value);
-        Ok(Some(record::read(value)?.meta))
+        Ok(Some(record::read(value)?.meta).filter(|meta| !meta.has_expired()))
+    }
+
+    /// When the stored value expires or expired; 0: never, or there is none.
+    fn old_expires_ms(&self) -> Result<u64, Error> {
+        if self.old.is_empty() {
+            return Ok(0);
+        }
+        record::read(&self.old).map(|record| record.meta.expires_ms)
     }
 
     fn old_body(&self) -> Result<Option<&[u8]>, Error> {
@@ -107,7 +118,11 @@ impl Applier {
         let rest = match mode {
             Mode::Replace if !body.partial => without_own(&state.layout, &body.rest),
             Mode::Replace => Cow::Owned(merge(&state.schema, &state.layout, None, body)?),
-            Mode::Merge => Cow::Owned(merge(&state.schema, &state.layout, self.old_body()?, body)?),
+            Mode::Merge => {
+                // an expired record is merged with no more than one that was never there
+                let stored = if old.is_some() { self.old_body()? } else { None };
+                Cow::Owned(merge(&state.schema, &state.layout, stored, body)?)
+            }
         };
         let version = ledger.version();
         // Not the version's time: that stays ahead for good once the clock was.
@@ -117,6 +132,7 @@ impl Applier {
             version,
             created_ms: created_ms.unwrap_or(updated_ms),
             updated_ms,
+            expires_ms: expiry::time(&state, &rest, body, updated_ms),
             sequence: ledger.sequence(txn, table.id())?,
             ..Meta::default()
         };
@@ -143,6 +159,7 @@ impl Applier {
     ) -> Result<(), Error> {
         let body = record::read(value)?.body;
         self.update_indexes(txn, state, key, Some(body))?;
+        self.update_expiry(txn, state, key, meta.expires_ms)?;
         table.records().put(txn, key.as_bytes(), value)?;
         ledger.appended(log::append(txn, self.log, table.id(), meta, Operation::Put, key)?);
         Ok(())
@@ -161,6 +178,33 @@ impl Applier {
         let Some(previous) = old else {
             return Ok(outcome(key, Meta::default(), None));
         };
+        self.remove(txn, ledger, table, key, previous)
+    }
+
+    fn expire(
+        &mut self,
+        txn: &mut RwTxn<'_>,
+        ledger: &mut Ledger,
+        table: &Table,
+        key: &Key,
+    ) -> Result<Outcome, Error> {
+        let lives = self.load(txn, table, key)?.is_some();
+        if lives || self.old.is_empty() {
+            return Ok(outcome(key, Meta::default(), None));
+        }
+        let expired = record::read(&self.old)?.meta;
+        self.remove(txn, ledger, table, key, expired)
+    }
+
+    /// Removes the record that was loaded.
+    fn remove(
+        &mut self,
+        txn: &mut RwTxn<'_>,
+        ledger: &mut Ledger,
+        table: &Table,
+        key: &Key,
+        previous: Meta,
+    ) -> Result<Outcome, Error> {
         let version = ledger.version();
         let meta = Meta {
             version,
@@ -169,10 +213,25 @@ impl Applier {
             sequence: ledger.sequence(txn, table.id())?,
             ..Meta::default()
         };
-        self.update_indexes(txn, &table.state(), key, None)?;
+        let state = table.state();
+        self.update_indexes(txn, &state, key, None)?;
+        self.update_expiry(txn, &state, key, 0)?;
         table.records().delete(txn, key.as_bytes())?;
         ledger.appended(log::append(txn, self.log, table.id(), &meta, Operation::Delete, key)?);
-        Ok(outcome(key, meta, old))
+        Ok(outcome(key, meta, Some(previous)))
+    }
+
+    fn update_expiry(
+        &self,
+        txn: &mut RwTxn<'_>,
+        state: &TableState,
+        key: &Key,
+        expires_ms: u64,
+    ) -> Result<(), Error> {
+        match state.expiry {
+            Some(tree) => expiry::update(tree, txn, key, self.old_expires_ms()?, expires_ms),
+            None => Ok(()),
+        }
     }
 
     /// Brings the indexes from the old body to the new one.

@@ -19,6 +19,9 @@ const SCANNED_MEMBERS_MAX: usize = 32;
 /// Elements that an indexed array may have: each takes an entry in the index.
 const INDEXED_ELEMENTS_MAX: usize = 10_000;
 
+/// What a time must be.
+const TIME: &str = "a date in RFC 3339 or milliseconds since 1970";
+
 /// A body that fits its table and waits to be written.
 #[derive(Debug, Clone)]
 pub struct Prepared {
@@ -30,6 +33,8 @@ pub struct Prepared {
     pub(crate) partial: bool,
     /// Creation time given by the client.
     pub(crate) created_ms: Option<u64>,
+    /// How long the record is to live, instead of the table's time.
+    pub(crate) lifetime_ms: Option<u64>,
     key: Option<Key>,
 }
 
@@ -49,6 +54,14 @@ impl Prepared {
     /// As [`Prepared::put`].
     pub fn patch(schema: &TableSchema, body: &[u8]) -> Result<Prepared, Invalid> {
         Preparation::run(schema, body, true)
+    }
+
+    /// Lets the record expire this many milliseconds after the write, if records of the table
+    /// expire at all and this one has no time among its attributes.
+    #[must_use]
+    pub fn expiring_in(mut self, lifetime_ms: u64) -> Prepared {
+        self.lifetime_ms = Some(lifetime_ms);
+        self
     }
 
     /// The key that the body itself names, if any.
@@ -73,6 +86,7 @@ impl<'s> Preparation<'s> {
             adds: Vec::new(),
             partial,
             created_ms: None,
+            lifetime_ms: None,
             key: None,
         };
         let given = vec![false; schema.attributes.len()];
@@ -108,7 +122,11 @@ impl<'s> Preparation<'s> {
                 Ok(())
             }
             Role::Plain if at == schema.primary_key => self.key(name, raw),
-            Role::Plain => self.plain(name, Some(attribute), raw),
+            Role::ExpiresAt if !raw.starts_with(['{', 'n']) && validate::date_ms(raw).is_none() => {
+                self.violations.push(validate::mismatch(name, raw, TIME));
+                Ok(())
+            }
+            Role::Plain | Role::ExpiresAt => self.plain(name, Some(attribute), raw),
         }
     }
 
@@ -136,8 +154,7 @@ impl<'s> Preparation<'s> {
         match ms {
             Some(ms) => self.prepared.created_ms = Some(ms as u64),
             None => {
-                let expected = "a date in RFC 3339 or milliseconds since 1970";
-                self.violations.push(validate::mismatch(name, raw, expected));
+                self.violations.push(validate::mismatch(name, raw, TIME));
             }
         }
     }
@@ -208,7 +225,7 @@ impl<'s> Preparation<'s> {
 
     fn require_all(&mut self) {
         for (at, attribute) in self.schema.attributes.iter().enumerate() {
-            let from_client = at != self.schema.primary_key && attribute.role == Role::Plain;
+            let from_client = at != self.schema.primary_key && !attribute.role.is_stores();
             if from_client && attribute.required && !self.given[at] {
                 self.violations.push(validate::missing(&attribute.name));
             }

@@ -16,6 +16,10 @@ pub(crate) mod db_name {
         format!("records/{table}")
     }
 
+    pub(crate) fn expiry(table: u32) -> String {
+        format!("expiry/{table}")
+    }
+
     pub(crate) fn index(table: u32, attribute: &str) -> String {
         format!("index/{table}/{attribute}")
     }
@@ -37,6 +41,9 @@ pub(crate) struct Entry {
     /// Attributes whose index holds every record; others that are declared indexed were being
     /// built when the process ended.
     pub(crate) ready: Vec<String>,
+    /// Whether there is a tree of the times at which records expire.
+    #[serde(default)]
+    pub(crate) expires: bool,
 }
 
 pub(crate) fn format(txn: &RoTxn<'_>, meta: Handle) -> Result<Option<u32>, Error> {

@@ -156,7 +156,7 @@ impl Database {
                 return Err(Error::WrongDatabase { table: op.table().name().to_owned() });
             }
         }
-        if ops.iter().any(|op| !matches!(op, Op::Delete { .. })) {
+        if ops.iter().any(|op| !matches!(op, Op::Delete { .. } | Op::Expire { .. })) {
             self.shared.space.check().inspect_err(|_| counters.rejected_no_space.add(1))?;
         }
         let requests = self.requests.as_ref().ok_or(Error::Stopped)?;
@@ -201,6 +201,7 @@ impl Database {
             operations: counters.operations.get(),
             conflicts: counters.conflicts.get(),
             queue_length: self.requests.as_ref().map_or(0, Sender::len),
+            expired: counters.expired.get(),
             rejected_full: counters.rejected_full.get(),
             rejected_no_space: counters.rejected_no_space.get(),
             log_bytes: counters.log_bytes.get(),

@@ -69,7 +69,8 @@ impl Database {
         let mut txn = shared.environment.write_txn()?;
         let id = catalog::next_table(&mut txn, shared.meta)?;
         txn.commit()?;
-        let entry = Entry { id, schema, ready };
+        let expires = schema.expires();
+        let entry = Entry { id, schema, ready, expires };
         let (handles, ()) = env::create(shared.environment, &names(&entry), |txn, _| {
             catalog::put_entry(txn, shared.meta, &entry)
         })?;
@@ -97,13 +98,16 @@ impl Database {
         };
         let ready: Vec<String> =
             old.indexes.iter().filter(|i| kept(i)).map(|i| i.attribute.clone()).collect();
-        let entry = Entry { id: table.id(), schema: schema.clone(), ready };
+        let expires = old.expiry.is_some() || schema.expires();
+        let entry = Entry { id: table.id(), schema: schema.clone(), ready, expires };
         let (handles, ()) = env::create(shared.environment, &names(&entry), |txn, _| {
             catalog::put_entry(txn, shared.meta, &entry)
         })?;
+        let mut handles = handles.into_iter().skip(1);
+        let expiry = if expires { handles.next() } else { None };
         let indexes: Vec<Arc<Index>> = schema
             .indexed()
-            .zip(handles.into_iter().skip(1))
+            .zip(handles)
             .map(|(attribute, entries)| {
                 match old.indexes.iter().find(|i| i.attribute == attribute.name && kept(i)) {
                     Some(index) => index.clone(),
@@ -111,7 +115,7 @@ impl Database {
                 }
             })
             .collect();
-        table.set_state(TableState::new(schema.clone(), indexes.clone()));
+        table.set_state(TableState::new(schema.clone(), indexes.clone(), expiry));
         let dropped =
             old.indexes.iter().filter(|i| schema.indexed().all(|a| a.name != i.attribute));
         for index in dropped.chain(indexes.iter().filter(|index| !index.ready)) {
@@ -143,7 +147,9 @@ impl Database {
             }
         }
         let ready = schema.indexed().map(|attribute| attribute.name.clone()).collect();
-        let entry = Entry { id: table.id(), schema: schema.clone(), ready };
+        let expiry = table.state().expiry;
+        let entry =
+            Entry { id: table.id(), schema: schema.clone(), ready, expires: expiry.is_some() };
         let mut txn = shared.environment.write_txn()?;
         catalog::put_entry(&mut txn, shared.meta, &entry)?;
         txn.commit()?;
@@ -160,15 +166,16 @@ impl Database {
                 ready: true,
             })
         });
-        table.set_state(TableState::new(schema, complete.collect()));
+        table.set_state(TableState::new(schema, complete.collect(), expiry));
         Ok(())
     }
 }
 
-/// The named databases of a table: the records, then each index.
+/// The named databases of a table: the records, the expiry tree if there is one, each index.
 pub(crate) fn names(entry: &Entry) -> Vec<String> {
     let indexes = entry.schema.indexed().map(|a| db_name::index(entry.id, &a.name));
-    std::iter::once(db_name::records(entry.id)).chain(indexes).collect()
+    let expiry = entry.expires.then(|| db_name::expiry(entry.id));
+    std::iter::once(db_name::records(entry.id)).chain(expiry).chain(indexes).collect()
 }
 
 /// A table from its catalog entry and the handles of [`names`], in that order.
@@ -177,14 +184,15 @@ pub(crate) fn assemble(
     entry: Entry,
     handles: &mut impl Iterator<Item = Handle>,
 ) -> Result<Table, Error> {
-    let Entry { id, schema, ready } = entry;
+    let Entry { id, schema, ready, expires } = entry;
     let records = handles.next().ok_or(Error::TablesFull)?;
+    let expiry = if expires { Some(handles.next().ok_or(Error::TablesFull)?) } else { None };
     let indexes = schema
         .indexed()
         .zip(handles)
         .map(|(a, entries)| new_index(&a.name, &a.kind, entries, ready.contains(&a.name)));
     let indexes = indexes.collect();
-    Ok(Table::new(shared.clone(), id, records, TableState::new(schema, indexes)))
+    Ok(Table::new(shared.clone(), id, records, TableState::new(schema, indexes, expiry)))
 }
 
 fn new_index(

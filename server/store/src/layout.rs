@@ -11,6 +11,8 @@ use crate::schema::{Kind, Role, TableSchema};
 pub(crate) struct Layout {
     key_name: Box<[u8]>,
     times: Vec<Time>,
+    /// Of the attribute that tells when a record expires.
+    expires_name: Option<Box<[u8]>>,
 }
 
 #[derive(Debug)]
@@ -22,13 +24,23 @@ struct Time {
 
 impl Layout {
     pub(crate) fn new(schema: &TableSchema) -> Layout {
-        let times = schema.attributes.iter().filter(|attribute| attribute.role != Role::Plain);
+        let times = schema.attributes.iter().filter(|attribute| attribute.role.is_stores());
         let times = times.map(|attribute| Time {
             name: json::escaped(&attribute.name),
             role: attribute.role,
             as_text: attribute.kind == Kind::Date,
         });
-        Layout { key_name: json::escaped(&schema.key_attribute().name), times: times.collect() }
+        let expires = schema.attributes.iter().find(|a| a.role == Role::ExpiresAt);
+        Layout {
+            key_name: json::escaped(&schema.key_attribute().name),
+            times: times.collect(),
+            expires_name: expires.map(|attribute| json::escaped(&attribute.name)),
+        }
+    }
+
+    /// Escaped name of the attribute that tells when a record expires, if there is one.
+    pub(crate) fn expires_name(&self) -> Option<&[u8]> {
+        self.expires_name.as_deref()
     }
 
     /// Whether the store writes the member of this escaped name.
@@ -47,7 +59,7 @@ impl Layout {
         for Time { name, role, as_text } in &self.times {
             let ms = match role {
                 Role::CreatedTime => meta.created_ms,
-                Role::Plain | Role::UpdatedTime => meta.updated_ms,
+                _ => meta.updated_ms,
             };
             let value = if *as_text { json::quoted(&date::text(ms)) } else { ms.to_string() };
             out.push(b',');

@@ -51,7 +51,7 @@ pub(crate) fn bytes(ops: &[Op]) -> usize {
         Op::Insert { key, body, .. } => {
             key.as_ref().map_or(0, |key| key.as_bytes().len()) + body.rest.capacity()
         }
-        Op::Delete { key, .. } => key.as_bytes().len(),
+        Op::Delete { key, .. } | Op::Expire { key, .. } => key.as_bytes().len(),
     };
     ops.iter().map(|op| size_of::<Op>() + one(op)).sum()
 }

@@ -6,7 +6,7 @@ use crate::body::Prepared;
 use crate::error::{Error, Invalid};
 use crate::json::{self, Members};
 use crate::layout::{self, Layout};
-use crate::schema::{Kind, Role, TableSchema};
+use crate::schema::{Kind, TableSchema};
 use crate::validate;
 
 /// The members of the merged record, without those that the store writes itself. `stored` is the
@@ -95,7 +95,7 @@ fn add(kind: &Kind, stored: Option<&[u8]>, change: &[u8]) -> Result<String, &'st
 fn missing(schema: &TableSchema, rest: &[u8]) -> Vec<String> {
     let key = schema.primary_key;
     let attributes = schema.attributes.iter().enumerate();
-    let required = attributes.filter(|(at, a)| a.required && *at != key && a.role == Role::Plain);
+    let required = attributes.filter(|(at, a)| a.required && *at != key && !a.role.is_stores());
     let lacking = required.filter(|(_, attribute)| {
         let name = json::escaped(&attribute.name);
         !Members::inside(rest).any(|(member, value)| *member == *name && value != b"null")

@@ -3,6 +3,8 @@
 //! A change to what is stored adds a function to [`STEPS`], in a file of its own. Opening a
 //! database runs the steps it lacks in one transaction, and refuses one of a later format.
 
+mod expiry;
+
 use heed::RwTxn;
 
 use crate::catalog;
@@ -13,7 +15,7 @@ use crate::error::Error;
 type Step = fn(&mut RwTxn<'_>, Handle) -> Result<(), Error>;
 
 /// The step at position n leads from format n + 1 to n + 2.
-const STEPS: &[Step] = &[];
+const STEPS: &[Step] = &[expiry::run];
 
 /// The format this build writes.
 pub(crate) const FORMAT: u32 = 1 + STEPS.len() as u32;
@@ -32,4 +34,40 @@ pub(crate) fn run(txn: &mut RwTxn<'_>, meta: Handle) -> Result<(), Error> {
         catalog::put_format(txn, meta, FORMAT)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Options;
+    use crate::schema::{Attribute, Expiry, Kind, TableSchema};
+    use crate::store::Store;
+
+    #[test]
+    fn a_database_of_the_first_format_opens_and_its_tables_can_expire() {
+        let root = tempfile::tempdir().unwrap();
+        let options = Options { map_bytes: 16 << 20, free_bytes_min: 0, ..Options::default() };
+        let open = || Store::open(root.path(), &root.path().join("d"), options.clone()).unwrap();
+        let schema = TableSchema::new("data", "T", vec![Attribute::new("id", Kind::Id)]);
+        {
+            let store = open();
+            let database = store.database("data").unwrap();
+            database.define(schema.clone()).unwrap();
+            let shared = &database.shared;
+            let mut txn = shared.environment.write_txn().unwrap();
+            catalog::put_format(&mut txn, shared.meta, 1).unwrap();
+            let first = br#"{"id":1,"schema":{"database":"data","name":"T","attributes":[{"name":"id","kind":"Id","required":false,"indexed":false,"role":"Plain"}],"primary_key":0,"sealed":false},"ready":[]}"#;
+            shared.meta.put(&mut txn, b"table/T", first).unwrap();
+            txn.commit().unwrap();
+        }
+        let store = open();
+        let database = store.database("data").unwrap();
+        assert_eq!(*database.table("T").unwrap().schema(), schema);
+        let txn = database.shared.environment.write_txn().unwrap();
+        assert_eq!(catalog::format(&txn, database.shared.meta).unwrap(), Some(FORMAT));
+        drop(txn);
+        let expiry = Some(Expiry { lifetime_ms: Some(1), kept_ms: 0, sweep_ms: None });
+        let table = database.define(TableSchema { expiry, ..schema }).unwrap();
+        assert!(table.state().expiry.is_some());
+    }
 }

@@ -33,6 +33,8 @@ pub struct Options {
     pub log_bytes_max: u64,
     /// Records a query may hold to sort them.
     pub sort_records_max: usize,
+    /// Time between two looks for expired records.
+    pub sweep_interval: Duration,
     /// Added to each commit, to show in tests how many writes share a slow disk's sync.
     pub sync_delay: Duration,
 }
@@ -63,6 +65,7 @@ impl Default for Options {
             log_age_ms_max: 3 * 24 * 60 * 60 * 1000,
             log_bytes_max: 1 << 30,
             sort_records_max: 100_000,
+            sweep_interval: Duration::from_secs(1),
             sync_delay: Duration::ZERO,
         }
     }

@@ -6,6 +6,7 @@
 //! ```
 
 use crate::error::Error;
+use crate::hlc;
 
 pub(crate) const HEADER_BYTES: usize = 48;
 const FORMAT: u8 = 1;
@@ -40,6 +41,11 @@ pub struct Meta {
 }
 
 impl Meta {
+    /// Whether the record's time has passed, so that it reads as absent.
+    pub(crate) fn has_expired(&self) -> bool {
+        self.expires_ms != 0 && self.expires_ms <= hlc::now_ms()
+    }
+
     /// Appends the header.
     pub(crate) fn push(&self, out: &mut Vec<u8>) {
         let Meta { version, created_ms, updated_ms, expires_ms, sequence, origin, flags } = *self;
@@ -51,7 +57,12 @@ impl Meta {
     }
 }
 
-/// Reads a stored value in place.
+/// Reads a stored value in place, unless its time has passed.
+pub(crate) fn read_live(value: &[u8]) -> Result<Option<Record<'_>>, Error> {
+    Ok(Some(read(value)?).filter(|record| !record.meta.has_expired()))
+}
+
+/// Reads a stored value in place, also one that has expired.
 pub(crate) fn read(value: &[u8]) -> Result<Record<'_>, Error> {
     let Some((header, body)) = value.split_first_chunk::<HEADER_BYTES>() else {
         return Err(damaged(&format!("a record has {} bytes", value.len())));

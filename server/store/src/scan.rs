@@ -93,7 +93,8 @@ impl<'t> Examiner<'_, 't> {
         let plan = self.plan;
         let Some(branch) = plan.branches.get(self.branch) else { return Ok(None) };
         let Source::Index { field, checks, .. } = &branch.source else {
-            let hit = Hit { key, record: record::read(data)? };
+            let Some(record) = record::read_live(data)? else { return Ok(None) };
+            let hit = Hit { key, record };
             return Ok(self.meets(branch, &hit).then_some(hit));
         };
         let entry = Entry::read(key, data)?;
@@ -103,7 +104,8 @@ impl<'t> Examiner<'_, 't> {
         let Some(value) = self.records.get(self.txn.inner(), entry.key)? else {
             return Err(Error::Damaged { what: String::from("an index entry has no record") });
         };
-        let hit = Hit { key: entry.key, record: record::read(value)? };
+        let Some(record) = record::read_live(value)? else { return Ok(None) };
+        let hit = Hit { key: entry.key, record };
         let meets = self.meets(branch, &hit)
             && (!entry.is_element || self.is_first(branch, *field, checks, entry.value));
         Ok(meets.then_some(hit))

@@ -20,6 +20,21 @@ pub struct TableSchema {
     pub primary_key: usize,
     /// Whether attributes that are not declared are refused.
     pub sealed: bool,
+    /// How long records live; `None`: for ever, unless an attribute gives them a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiry: Option<Expiry>,
+}
+
+/// How long the records of a table live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expiry {
+    /// From each write on, in milliseconds; `None`: records without a time of their own live for
+    /// ever.
+    pub lifetime_ms: Option<u64>,
+    /// Time for which an expired record still takes its space, unseen, in milliseconds.
+    pub kept_ms: u64,
+    /// Least time between two sweeps of the table, in milliseconds; `None`: the store's own.
+    pub sweep_ms: Option<u64>,
 }
 
 /// One declared attribute.
@@ -64,6 +79,15 @@ pub enum Role {
     CreatedTime,
     /// The store, at each write.
     UpdatedTime,
+    /// The client: the time at which the record expires, null for never.
+    ExpiresAt,
+}
+
+impl Role {
+    /// Whether the store writes the value, so that a body need not have it.
+    pub fn is_stores(self) -> bool {
+        matches!(self, Role::CreatedTime | Role::UpdatedTime)
+    }
 }
 
 /// Type of a value.
@@ -119,7 +143,14 @@ impl TableSchema {
             attributes,
             primary_key: 0,
             sealed: false,
+            expiry: None,
         }
+    }
+
+    /// Whether its records can expire.
+    pub fn expires(&self) -> bool {
+        let by_record = self.attributes.iter().any(|a| a.role == Role::ExpiresAt);
+        self.expiry.is_some() || by_record
     }
 
     /// The attribute that is the primary key. `primary_key` must be in range, which

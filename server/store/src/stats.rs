@@ -26,6 +26,8 @@ pub struct DatabaseStats {
     pub operations: u64,
     /// Requests refused because a precondition failed or a record existed.
     pub conflicts: u64,
+    /// Records removed because their time had passed.
+    pub expired: u64,
     /// Requests that wait for the writer now.
     pub queue_length: usize,
     /// Requests turned away because the queue was full.
@@ -38,7 +40,8 @@ pub struct DatabaseStats {
     pub readers_peak: u32,
 }
 
-/// The counters behind [`DatabaseStats`]; the writer alone adds to all but the rejections.
+/// The counters behind [`DatabaseStats`]; the writer alone adds to all but the
+/// rejections and the expired records.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) commits: Count,
@@ -46,6 +49,7 @@ pub(crate) struct Counters {
     pub(crate) requests: Count,
     pub(crate) operations: Count,
     pub(crate) conflicts: Count,
+    pub(crate) expired: Count,
     pub(crate) rejected_full: Count,
     pub(crate) rejected_no_space: Count,
     pub(crate) log_bytes: Count,

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::options::Options;
 use crate::space::Space;
 use crate::stats::DatabaseStats;
+use crate::sweep::{Databases, Sweeper};
 
 const LOCK_FILE: &str = "harper.lock";
 const NAME_CHARS_MAX: usize = 64;
@@ -25,9 +26,10 @@ struct Inner {
     space: Arc<Space>,
     root: PathBuf,
     lock: Arc<RootLock>,
-    databases: Mutex<BTreeMap<String, Arc<Database>>>,
+    databases: Databases,
     /// Held while a database is opened, so that each is opened once and no one else waits.
     opening: Mutex<()>,
+    _sweeper: Sweeper,
 }
 
 /// An exclusive lock on a root and on the directory of its databases, held while this lives.
@@ -50,14 +52,18 @@ impl Store {
         let lock = RootLock::take(root, path)?;
         refuse_foreign(path)?;
         let space = Space::new(path.to_owned(), options.free_bytes_min);
+        let databases = Databases::default();
+        let sweeper = Sweeper::start(databases.clone(), options.sweep_interval)
+            .map_err(|source| Error::file("starting the sweeper of", path, source))?;
         Ok(Store(Arc::new(Inner {
             path: path.to_owned(),
             root: root.to_owned(),
             options: Arc::new(options),
             space: Arc::new(space),
             lock: Arc::new(lock),
-            databases: Mutex::new(BTreeMap::new()),
+            databases,
             opening: Mutex::new(()),
+            _sweeper: sweeper,
         })))
     }
 

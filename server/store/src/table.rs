@@ -9,6 +9,8 @@ use crate::catalog::Counter;
 use crate::database::{ReadTxn, Shared};
 use crate::env::Handle;
 use crate::error::Error;
+use crate::expiry;
+use crate::hlc;
 use crate::index::Index;
 use crate::json;
 use crate::key::Key;
@@ -37,13 +39,19 @@ pub(crate) struct TableState {
     pub(crate) indexes: Vec<Arc<Index>>,
     /// Escaped names of the indexed attributes, in the order of `indexes`.
     pub(crate) index_names: Vec<Box<[u8]>>,
+    /// The tree of the times at which records expire; kept for good once there was a need of it.
+    pub(crate) expiry: Option<Handle>,
 }
 
 impl TableState {
-    pub(crate) fn new(schema: TableSchema, indexes: Vec<Arc<Index>>) -> TableState {
+    pub(crate) fn new(
+        schema: TableSchema,
+        indexes: Vec<Arc<Index>>,
+        expiry: Option<Handle>,
+    ) -> TableState {
         let layout = Layout::new(&schema);
         let index_names = indexes.iter().map(|index| json::escaped(&index.attribute)).collect();
-        TableState { schema: Arc::new(schema), layout, indexes, index_names }
+        TableState { schema: Arc::new(schema), layout, indexes, index_names, expiry }
     }
 
     /// The index on an attribute, if it is complete.
@@ -79,16 +87,25 @@ impl Table {
     /// [`Error::WrongDatabase`] for a transaction of another database; storage errors.
     pub fn get<'t>(&self, txn: &'t ReadTxn<'_>, key: &Key) -> Result<Option<Record<'t>>, Error> {
         self.check(txn)?;
-        self.0.records.get(txn.inner(), key.as_bytes())?.map(record::read).transpose()
+        match self.0.records.get(txn.inner(), key.as_bytes())? {
+            Some(value) => record::read_live(value),
+            None => Ok(None),
+        }
     }
 
-    /// How many records there are; read from the tree's root, so it costs nothing.
+    /// How many records there are; read from the tree's root, so it costs nothing but a look at
+    /// those that have expired and are not removed yet.
     ///
     /// # Errors
     /// As [`Table::get`].
     pub fn count(&self, txn: &ReadTxn<'_>) -> Result<u64, Error> {
         self.check(txn)?;
-        Ok(self.0.records.len(txn.inner())?)
+        let stored = self.0.records.len(txn.inner())?;
+        let expired = match self.state().expiry {
+            Some(tree) => expiry::count(tree, txn.inner(), hlc::now_ms())?,
+            None => 0,
+        };
+        Ok(stored.saturating_sub(expired))
     }
 
     /// Plans a query; nothing but the sizes of indexes is read yet.

@@ -74,6 +74,13 @@ pub enum Op {
         /// What must hold of the record that is there.
         when: Precondition,
     },
+    /// Removes a record whose time has passed; one that lives is left.
+    Expire {
+        /// The table.
+        table: Table,
+        /// The record's key.
+        key: Key,
+    },
 }
 
 /// What must hold of a record for an operation on it; tested inside the write transaction.
@@ -121,7 +128,8 @@ impl Op {
             Op::Put { table, .. }
             | Op::Insert { table, .. }
             | Op::Patch { table, .. }
-            | Op::Delete { table, .. } => table,
+            | Op::Delete { table, .. }
+            | Op::Expire { table, .. } => table,
         }
     }
 }
@@ -400,13 +408,13 @@ mod tests {
         // `define` refuses such a schema; here it makes the writer index out of bounds.
         let broken = TableState {
             schema: Arc::new(TableSchema { primary_key: 1, ..(*good.schema).clone() }),
-            ..TableState::new((*good.schema).clone(), Vec::new())
+            ..TableState::new((*good.schema).clone(), Vec::new(), None)
         };
         let failing = insert(&table);
         table.set_state(broken);
         let error = database.commit(vec![failing]).unwrap_err();
         assert!(matches!(&error, Error::Storage(what) if what.contains("panicked")), "{error}");
-        table.set_state(TableState::new((*good.schema).clone(), Vec::new()));
+        table.set_state(TableState::new((*good.schema).clone(), Vec::new(), None));
         let second = database.commit(vec![insert(&table)]).unwrap();
         assert_eq!(second[0].meta.sequence, first[0].meta.sequence + 1);
         assert!(!database.is_failed());
