@@ -79,6 +79,14 @@ pub(crate) enum StartError {
         /// The store's refusal.
         error: harper_store::Error,
     },
+    /// A role could not be made.
+    #[error("{origin}: {error}")]
+    Role {
+        /// Where it is declared.
+        origin: String,
+        /// What is wrong.
+        error: UsersError,
+    },
     /// The users could not be read or made.
     #[error(transparent)]
     Users(#[from] UsersError),
@@ -110,6 +118,7 @@ impl StartError {
 pub(crate) struct App {
     config: Arc<Config>,
     store: Store,
+    users: Arc<Users>,
     workers: Vec<JoinHandle<()>>,
     phase: watch::Sender<Phase>,
     routes: watch::Sender<Arc<Routes>>,
@@ -129,9 +138,10 @@ impl App {
         let Plan { config, root, applications, reach, credentials } = plan;
         let config = Arc::new(config);
         let store = open_store(&root, &config)?;
-        let users = Arc::new(Users::open(store.database("system")?)?);
+        let users = Arc::new(Users::open(&store.database("system")?)?);
         ensure_admin(&users, &root, credentials)?;
         let routes = Arc::new(routes(&store, &applications)?);
+        ensure_roles(&users, &applications)?;
         let names = applications.iter().map(|application| application.name.clone()).collect();
         let count = match config.threads {
             Threads::Auto => cpu::count(),
@@ -162,8 +172,8 @@ impl App {
         let (phase, _) = watch::channel(Phase::Running);
         let (routes, _) = watch::channel(routes);
         let mut app =
-            Self { config, store, workers: Vec::new(), phase, routes, health, http, admin };
-        app.start_workers(count, listeners, [&pool, &logins], &metrics, &users)?;
+            Self { config, store, users, workers: Vec::new(), phase, routes, health, http, admin };
+        app.start_workers(count, listeners, [&pool, &logins], &metrics)?;
         Ok(app)
     }
 
@@ -173,7 +183,6 @@ impl App {
         listeners: Vec<TcpListener>,
         [pool, logins]: [&Pool; 2],
         metrics: &Metrics,
-        users: &Arc<Users>,
     ) -> Result<(), StartError> {
         let mut credentials_key = [0; 32];
         getrandom::fill(&mut credentials_key).map_err(StartError::system)?;
@@ -188,7 +197,7 @@ impl App {
                 pool: pool.clone(),
                 logins: logins.clone(),
                 metrics: metrics.worker(),
-                users: Arc::clone(users),
+                users: Arc::clone(&self.users),
                 credentials_key,
                 routes: self.routes.subscribe(),
                 phase: self.phase.subscribe(),
@@ -207,6 +216,7 @@ impl App {
     /// A table or a data file that cannot be taken; the old applications then go on.
     pub(crate) fn replace(&self, applications: &[Application]) -> Result<(), StartError> {
         let routes = routes(&self.store, applications)?;
+        ensure_roles(&self.users, applications)?;
         self.routes.send_replace(Arc::new(routes));
         Ok(())
     }
@@ -283,6 +293,16 @@ fn ensure_admin(users: &Users, root: &Path, credentials: Credentials) -> Result<
     if std::io::stdout().is_terminal() {
         // a person at a keyboard; a log collector never sees this
         let _ = writeln!(std::io::stdout(), "user {name}, password {password}");
+    }
+    Ok(())
+}
+
+/// Makes the roles that the applications declare, or brings them up to date.
+fn ensure_roles(users: &Users, applications: &[Application]) -> Result<(), StartError> {
+    for role in applications.iter().flat_map(|application| &application.roles) {
+        users
+            .ensure_role(&role.name, &role.node)
+            .map_err(|error| StartError::Role { origin: role.origin(), error })?;
     }
     Ok(())
 }

@@ -4,10 +4,12 @@
 
 mod data;
 mod manifest;
+mod roles;
 mod schema;
 
 pub(crate) use data::{DataFile, LoadError as LoadDataError, load as load_data};
 pub(crate) use manifest::{FilesOptions, load};
+pub(crate) use roles::RoleDefinition;
 pub(crate) use schema::TableDefinition;
 
 use harper_config::{Place, Problem, Severity};
@@ -23,6 +25,8 @@ pub(crate) struct Application {
     pub folder: PathBuf,
     /// Tables of its schemas.
     pub tables: Vec<TableDefinition>,
+    /// Roles that it needs.
+    pub roles: Vec<RoleDefinition>,
     /// Whether exported tables are served over REST.
     pub rest: bool,
     /// Folders of files that are served.
@@ -37,6 +41,7 @@ pub(crate) fn load_all(folders: &[PathBuf]) -> (Vec<Application>, Vec<Problem>) 
     let mut problems = Vec::new();
     let applications: Vec<_> = folders.iter().map(|folder| load(folder, &mut problems)).collect();
     conflicts(&applications, &mut problems);
+    roles::conflicts(&applications, &mut problems);
     (applications, problems)
 }
 
@@ -114,6 +119,25 @@ mod tests {
         .unwrap();
         std::fs::write(folder.join("schema.graphql"), schema).unwrap();
         folder
+    }
+
+    #[test]
+    fn roles_are_checked_against_the_tables_and_against_one_another() {
+        let root = tempfile::tempdir().unwrap();
+        let dog = "type Dog @table @export @sealed { id: ID @primaryKey name: String }";
+        let folders = [application(root.path(), "a", dog), application(root.path(), "b", dog)];
+        for (folder, text) in folders.iter().zip([
+            "reader: {data: {Dog: {read: true, attributes: {nam: {read: true}}}}, other: {Cat: {read: true}}}",
+            "reader: {data: {Dog: {read: false}}}",
+        ]) {
+            std::fs::write(folder.join("config.yaml"), "graphqlSchema:\n  files: '*.graphql'\nroles:\n  files: roles.yaml\n").unwrap();
+            std::fs::write(folder.join("roles.yaml"), text).unwrap();
+        }
+        let problems: Vec<_> = load_all(&folders).1.iter().map(ToString::to_string).collect();
+        for part in ["no attribute nam", "other.Cat: no application", "declared otherwise at"] {
+            assert!(problems.iter().any(|problem| problem.contains(part)), "{part}: {problems:?}");
+        }
+        assert_eq!(problems.len(), 3, "{problems:?}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub(crate) mod body;
 pub(crate) mod etag;
 pub(crate) mod failure;
 pub(crate) mod files;
+pub(crate) mod guard;
 pub(crate) mod query;
 pub(crate) mod rows;
 pub(crate) mod select;

@@ -6,7 +6,7 @@ use crate::exchange::{Request, Response};
 use crate::resource::files::Files;
 use crate::resource::table::TableResource;
 use crate::services::Services;
-use http::{HeaderValue, Method, header};
+use http::Method;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -82,7 +82,6 @@ impl Routes {
         // the URI is cheap to clone and frees the request to be changed
         let uri = request.head.uri.clone();
         if let Some((table, rest)) = self.find(uri.path()) {
-            authorize(request)?;
             return table.answer(services, request, rest).await;
         }
         for files in &self.files {
@@ -101,20 +100,4 @@ fn decoded(path: &str) -> Option<Cow<'_, str>> {
     }
     let has_slash = path.contains("%2F") || path.contains("%2f");
     percent_decode_str(path).decode_utf8().ok().filter(|_| !has_slash)
-}
-
-/// Tables belong to super users; anybody may ask for the methods there are.
-fn authorize(request: &Request) -> Answer<()> {
-    if request.identity.is_super_user() || request.head.method == Method::OPTIONS {
-        return Ok(());
-    }
-    Err(match request.identity {
-        crate::auth::Identity::Anonymous => Failure::new(Code::LoginRequired, "Must login").with(
-            header::WWW_AUTHENTICATE,
-            HeaderValue::from_static("Basic realm=\"Harper\", charset=\"UTF-8\""),
-        ),
-        crate::auth::Identity::User(_) => {
-            Failure::new(Code::Forbidden, "Unauthorized access to resource")
-        }
-    })
 }

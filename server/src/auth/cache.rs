@@ -195,7 +195,7 @@ mod tests {
         let path = root.path().join("database");
         let store = harper_store::Store::open(root.path(), &path, harper_store::Options::default())
             .unwrap();
-        let users = Arc::new(Users::open(store.database("system").unwrap()).unwrap());
+        let users = Arc::new(Users::open(&store.database("system").unwrap()).unwrap());
         users.ensure_super_user("admin", "right").unwrap();
         let (pool, metrics) = (Pool::start("test", 2, 8).unwrap(), Arc::default());
         let credentials = Credentials::new(Arc::clone(&users), pool, metrics, [7; 32], ttl);

@@ -1,7 +1,7 @@
 //! `config.yaml` of an application: which components it has, and their options.
 
 use super::data;
-use super::{Application, problem_at, schema};
+use super::{Application, problem_at, roles, schema};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use harper_config::{Node, Place, Problem, Scalar, Severity};
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ const DEFAULT: &str = "rest: true\ngraphqlSchema:\n  files: '*.graphql'\nroles:\
     jsResource:\n  files: resources.js\nfastifyRoutes:\n  files: 'routes/*.js'\nstatic:\n  files: 'web/**'\n";
 
 /// Components of Harper that are not supported yet.
-const LATER: [&str; 7] =
-    ["jsResource", "roles", "loadEnv", "fastifyRoutes", "graphql", "authentication", "mqtt"];
+const LATER: [&str; 6] =
+    ["jsResource", "loadEnv", "fastifyRoutes", "graphql", "authentication", "mqtt"];
 
 /// Files of an application's folder that are looked at.
 const FILES_MAX: usize = 100_000;
@@ -83,6 +83,7 @@ impl Loader<'_> {
             "graphqlSchema" => self.schemas(options),
             "static" => self.statics(options),
             "dataLoader" => self.data(options),
+            "roles" => self.roles(options),
             _ if LATER.contains(&name) => self.later(name, place, options),
             _ if options.get("package").is_some() => {
                 self.warning(
@@ -110,20 +111,33 @@ impl Loader<'_> {
     }
 
     fn schemas(&mut self, options: &Node) {
-        self.known_options("graphqlSchema", options, &["files"]);
-        for file in self.required_files("graphqlSchema", options) {
-            match std::fs::read_to_string(self.folder.join(&file)) {
-                Ok(text) => {
-                    let tables = schema::parse(&self.folder.join(&file), &text, self.problems);
-                    self.application.tables.extend(tables);
+        for (file, text) in self.texts("graphqlSchema", options) {
+            let tables = schema::parse(&file, &text, self.problems);
+            self.application.tables.extend(tables);
+        }
+    }
+
+    fn roles(&mut self, options: &Node) {
+        for (file, text) in self.texts("roles", options) {
+            let roles = roles::parse(&file, &text, self.problems);
+            self.application.roles.extend(roles);
+        }
+    }
+
+    /// The texts of the files of a component that knows no option but `files`.
+    fn texts(&mut self, name: &str, options: &Node) -> Vec<(PathBuf, String)> {
+        self.known_options(name, options, &["files"]);
+        let mut texts = Vec::new();
+        for file in self.required_files(name, options) {
+            let path = self.folder.join(&file);
+            match std::fs::read_to_string(&path) {
+                Ok(text) => texts.push((path, text)),
+                Err(error) => {
+                    self.error(options.place(), name, format!("{}: {error}", file.display()));
                 }
-                Err(error) => self.error(
-                    options.place(),
-                    "graphqlSchema",
-                    format!("{}: {error}", file.display()),
-                ),
             }
         }
+        texts
     }
 
     fn statics(&mut self, options: &Node) {

@@ -2,7 +2,9 @@
 //! neither the size of the result nor a slow client holds memory, a thread or a snapshot.
 
 use super::failure::store_failure;
+use super::guard;
 use super::select::{self, Select};
+use crate::auth::access::View;
 use crate::content::Media;
 use crate::error::Answer;
 use crate::exchange::{Body, BodyError, Chunks};
@@ -28,6 +30,8 @@ pub(crate) struct Rows {
     pub media: Media,
     /// The attributes to return.
     pub select: Option<Select>,
+    /// What the asker may see.
+    pub view: View,
     /// What the attributes are.
     pub schema: Arc<TableSchema>,
     /// Counters of the worker that asked.
@@ -89,7 +93,7 @@ impl Rows {
     }
 
     fn slice(&mut self, budget: Budget, is_first: bool) -> Answer<Slice> {
-        let Self { database, run, media, select, schema, metrics } = self;
+        let Self { database, run, media, select, view, schema, metrics } = self;
         let (_, separator, _) = media.list_marks();
         let txn = database.read().map_err(|error| store_failure(metrics, error))?;
         let mut bytes = Vec::with_capacity(1024);
@@ -98,7 +102,9 @@ impl Rows {
             if !bytes.is_empty() || !is_first {
                 bytes.extend_from_slice(separator);
             }
-            let encoded = select::encode(*media, schema, select.as_ref(), record.body, &mut bytes);
+            let encoded = guard::shown(view, record.body).and_then(|shown| {
+                select::encode(*media, schema, select.as_ref(), &shown, &mut bytes)
+            });
             failed = encoded.err().or(failed.take());
         });
         let step = step.map_err(|error| store_failure(metrics, error))?;

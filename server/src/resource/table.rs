@@ -2,10 +2,13 @@
 
 use super::etag;
 use super::failure::store_failure;
+use super::guard;
 use super::query::{self, Parsed};
 use super::rows::Rows;
 use super::select::{self, Select};
 use super::write::{self, Change};
+use crate::auth::access::{Access, View};
+use crate::auth::permission::Right;
 use crate::content::Media;
 use crate::error::{Answer, Code, Failure};
 use crate::exchange::{Body, Request, Response};
@@ -78,14 +81,15 @@ impl TableResource {
         request: &mut Request,
         rest: &str,
     ) -> Answer<Response> {
+        let access = guard::admit(&request.identity, &request.head.method, &self.schema)?;
         let has_query = request.head.uri.query().is_some_and(|query| !query.is_empty());
         match Target::parse(rest, has_query)? {
-            Target::Record(id) => self.record(services, request, &id).await,
-            Target::Collection => self.collection(services, request, None).await,
+            Target::Record(id) => self.record(services, request, access, &id).await,
+            Target::Collection => self.collection(services, request, access, None).await,
             Target::Prefix(prefix) => {
-                self.collection(services, request, Some(prefix.into_owned())).await
+                self.collection(services, request, access, Some(prefix.into_owned())).await
             }
-            Target::Description => self.description(request),
+            Target::Description => self.description(request, access),
         }
     }
 
@@ -93,6 +97,7 @@ impl TableResource {
         &self,
         services: &Services,
         request: &mut Request,
+        access: Access,
         id: &str,
     ) -> Answer<Response> {
         if !matches!(request.head.method, Method::GET | Method::HEAD | Method::OPTIONS) {
@@ -101,9 +106,13 @@ impl TableResource {
         let key = Key::from_path(&self.schema, id);
         let key = key.map_err(|error| store_failure(&services.metrics, error));
         match request.head.method {
-            Method::GET | Method::HEAD => self.get(services, request, &key?),
-            Method::PUT => write::record(self, services, request, key?, Change::Replace).await,
-            Method::PATCH => write::record(self, services, request, key?, Change::Merge).await,
+            Method::GET | Method::HEAD => self.get(services, request, access, &key?),
+            Method::PUT => {
+                write::record(self, services, request, &access, key?, Change::Replace).await
+            }
+            Method::PATCH => {
+                write::record(self, services, request, &access, key?, Change::Merge).await
+            }
             Method::DELETE => write::delete(self, services, request, key?).await,
             Method::OPTIONS => Ok(options(ALLOW_RECORD)),
             ref method => Err(reply::method_not_allowed(method, &self.path, ALLOW_RECORD)),
@@ -114,6 +123,7 @@ impl TableResource {
         &self,
         services: &Services,
         request: &mut Request,
+        access: Access,
         prefix: Option<String>,
     ) -> Answer<Response> {
         match request.head.method {
@@ -125,24 +135,36 @@ impl TableResource {
             }
         }
         match request.head.method {
-            Method::GET | Method::HEAD => self.list(services, request, prefix).await,
+            Method::GET | Method::HEAD => self.list(services, request, access, prefix).await,
             Method::DELETE => {
+                // what is deleted tells what is there
+                if !access.allows(Right::Read) {
+                    return Err(guard::refused(&request.identity));
+                }
                 let Parsed { query, .. } = self.parse(request, prefix)?;
+                guard::check_query(&access.view(&self.schema), &query)?;
                 write::delete_matching(self, services, request, query).await
             }
             Method::OPTIONS => Ok(options(ALLOW_COLLECTION)),
-            Method::POST if prefix.is_none() => write::post(self, services, request).await,
+            Method::POST if prefix.is_none() => write::post(self, services, request, &access).await,
             Method::PUT if prefix.is_none() => {
-                write::collection(self, services, request, Change::Replace).await
+                write::collection(self, services, request, &access, Change::Replace).await
             }
             Method::PATCH if prefix.is_none() => {
-                write::collection(self, services, request, Change::Merge).await
+                write::collection(self, services, request, &access, Change::Merge).await
             }
             ref method => Err(reply::method_not_allowed(method, &self.path, ALLOW_COLLECTION)),
         }
     }
 
-    fn get(&self, services: &Services, request: &Request, key: &Key) -> Answer<Response> {
+    fn get(
+        &self,
+        services: &Services,
+        request: &Request,
+        access: Access,
+        key: &Key,
+    ) -> Answer<Response> {
+        let view = access.view(&self.schema);
         let media = Media::negotiate(&request.head.headers)?;
         let select = match request.head.uri.query() {
             None | Some("") => None,
@@ -153,20 +175,23 @@ impl TableResource {
         let found = self.table.get(&txn, key).map_err(|error| store_failure(metrics, error))?;
         let Some(record) = found else { return Err(not_found()) };
         let tag = match &select {
-            None => etag::tag(record.meta.version, &[media.tag()]),
-            Some(select) => etag::tag(record.meta.version, &[media.tag(), &select.tag()]),
+            None => etag::tag(record.meta.version, &[media.tag(), view.tag()]),
+            Some(select) => {
+                etag::tag(record.meta.version, &[media.tag(), view.tag(), &select.tag()])
+            }
         };
         if request.head.headers.contains_key(header::IF_NONE_MATCH)
             && let Some(tag) = etag::none_match(&request.head.headers, &tag)
         {
             return Ok(not_modified(tag));
         }
+        let shown = guard::shown(&view, record.body)?;
         // copied out of the map, so that the snapshot ends before the socket is waited for
         let body = if media == Media::Json && select.is_none() {
-            Bytes::copy_from_slice(record.body)
+            Bytes::copy_from_slice(&shown)
         } else {
-            let mut out = Vec::with_capacity(record.body.len());
-            select::encode(media, &self.schema, select.as_ref(), record.body, &mut out)?;
+            let mut out = Vec::with_capacity(shown.len());
+            select::encode(media, &self.schema, select.as_ref(), &shown, &mut out)?;
             Bytes::from(out)
         };
         drop(txn);
@@ -195,16 +220,20 @@ impl TableResource {
         &self,
         services: &Services,
         request: &Request,
+        access: Access,
         prefix: Option<String>,
     ) -> Answer<Response> {
         let media = Media::negotiate(&request.head.headers)?;
         let Parsed { query, select } = self.parse(request, prefix)?;
+        let view = access.view(&self.schema);
+        guard::check_query(&view, &query)?;
         let run = self.table.query(query);
         let rows = Rows {
             database: Arc::clone(&self.database),
             run: run.map_err(|error| store_failure(&services.metrics, error))?,
             media,
             select,
+            view,
             schema: Arc::clone(&self.schema),
             metrics: Arc::clone(&services.metrics),
         };
@@ -221,11 +250,12 @@ impl TableResource {
         Ok(parsed)
     }
 
-    fn description(&self, request: &Request) -> Answer<Response> {
+    fn description(&self, request: &Request, access: Access) -> Answer<Response> {
         match request.head.method {
             Method::GET | Method::HEAD => {
                 let media = Media::negotiate(&request.head.headers)?;
-                reply::value(StatusCode::OK, media, describe(&self.schema).to_string().as_bytes())
+                let text = describe(&self.schema, &access.view(&self.schema)).to_string();
+                reply::value(StatusCode::OK, media, text.as_bytes())
             }
             Method::OPTIONS => Ok(options(ALLOW_DESCRIPTION)),
             ref method => Err(reply::method_not_allowed(method, &self.path, ALLOW_DESCRIPTION)),
@@ -270,8 +300,11 @@ fn not_found() -> Box<Failure> {
     Failure::new(Code::NotFound, "Not found")
 }
 
-fn describe(schema: &TableSchema) -> Value {
-    let attributes = schema.attributes.iter().enumerate().map(|(index, attribute)| {
+/// A table as the asker may know it.
+fn describe(schema: &TableSchema, view: &View) -> Value {
+    let attributes = schema.attributes.iter().enumerate();
+    let attributes = attributes.filter(|(_, attribute)| view.sees(&attribute.name));
+    let attributes = attributes.map(|(index, attribute)| {
         let mut entry = json!({"name": attribute.name, "type": query::kind_name(&attribute.kind)});
         if index == schema.primary_key {
             entry["isPrimaryKey"] = json!(true);

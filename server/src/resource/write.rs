@@ -4,7 +4,9 @@
 use super::body;
 use super::etag;
 use super::failure::store_failure;
+use super::guard::{self, Leave};
 use super::table::TableResource;
+use crate::auth::access::Access;
 use crate::content::{self, Media, json};
 use crate::error::{Answer, Code, Failure};
 use crate::exchange::{Request, Response};
@@ -48,6 +50,12 @@ impl Change {
         }
     }
 
+    /// Whether the asker may write this body, and where.
+    fn leave(self, resource: &TableResource, access: &Access, body: &Prepared) -> Answer<Leave> {
+        let replaces = matches!(self, Self::Replace);
+        guard::change(access, &resource.schema, body, replaces)
+    }
+
     fn op(self, resource: &TableResource, key: Key, body: Prepared, when: Precondition) -> Op {
         let table = resource.table.clone();
         match self {
@@ -65,12 +73,16 @@ pub(crate) async fn record(
     resource: &TableResource,
     services: &Services,
     request: &mut Request,
+    access: &Access,
     key: Key,
     change: Change,
 ) -> Answer<Response> {
-    let when = etag::precondition(&request.head.headers);
+    let asked = etag::precondition(&request.head.headers);
     let body = prepare(resource, services, request, change.prepare()).await?;
-    commit(resource, services, vec![change.op(resource, key, body, when)]).await?;
+    let leave = change.leave(resource, access, &body)?;
+    let op = change.op(resource, key, body, leave.when(asked.clone())?);
+    let committed = commit(resource, services, vec![op]).await;
+    committed.map_err(|failure| leave.explained(&asked, failure))?;
     Ok(reply::no_content())
 }
 
@@ -100,9 +112,11 @@ pub(crate) async fn post(
     resource: &TableResource,
     services: &Services,
     request: &mut Request,
+    access: &Access,
 ) -> Answer<Response> {
     let media = Media::negotiate(&request.head.headers)?;
     let (bodies, is_array) = prepare_all(resource, services, request, Prepared::put).await?;
+    bodies.iter().try_for_each(|body| guard::insert(access, &resource.schema, body))?;
     let insert =
         |body: Prepared| Op::Insert { table: resource.table.clone(), key: body.key(), body };
     let outcomes = commit(resource, services, bodies.into_iter().map(insert).collect()).await?;
@@ -139,15 +153,22 @@ pub(crate) async fn collection(
     resource: &TableResource,
     services: &Services,
     request: &mut Request,
+    access: &Access,
     change: Change,
 ) -> Answer<Response> {
     let (bodies, _) = prepare_all(resource, services, request, change.prepare()).await?;
+    let mut limited = Leave::Always;
     let ops = bodies.into_iter().enumerate().map(|(index, body)| {
         let key = key_of(resource, &body, index)?;
-        Ok(change.op(resource, key, body, Precondition::None))
+        let leave = change.leave(resource, access, &body)?;
+        if leave != Leave::Always {
+            limited = leave;
+        }
+        Ok(change.op(resource, key, body, leave.when(Precondition::None)?))
     });
     let ops = ops.collect::<Answer<_>>()?;
-    commit(resource, services, ops).await?;
+    let committed = commit(resource, services, ops).await;
+    committed.map_err(|failure| limited.explained(&Precondition::None, failure))?;
     Ok(reply::no_content())
 }
 

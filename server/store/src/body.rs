@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::date;
 use crate::error::{Error, Invalid};
-use crate::json::{self, Elements, Object};
+use crate::json::{self, Elements, Members, Object};
 use crate::key::Key;
 use crate::layout;
 use crate::schema::{Attribute, Kind, Role, TableSchema};
@@ -67,6 +67,17 @@ impl Prepared {
     /// The key that the body itself names, if any.
     pub fn key(&self) -> Option<Key> {
         self.key.clone()
+    }
+
+    /// Names of the attributes that the body writes, without the key and without times that the
+    /// store writes itself.
+    pub fn names<'a>(&'a self, schema: &'a TableSchema) -> impl Iterator<Item = Cow<'a, str>> {
+        let written = Members::inside(&self.rest).map(|(name, _)| json::unescaped(name));
+        let created = schema
+            .attributes
+            .iter()
+            .filter(|attribute| attribute.role == Role::CreatedTime && self.created_ms.is_some());
+        written.chain(created.map(|attribute| Cow::Borrowed(attribute.name.as_str())))
     }
 }
 

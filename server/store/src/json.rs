@@ -133,6 +133,15 @@ pub(crate) fn escaped(name: &str) -> Box<[u8]> {
     quoted[1..quoted.len() - 1].into()
 }
 
+/// The name that stands between the quotes of a stored member.
+pub(crate) fn unescaped(name: &[u8]) -> Cow<'_, str> {
+    let quoted = || [b"\"", name, b"\""].concat();
+    match std::str::from_utf8(name) {
+        Ok(plain) if !name.contains(&b'\\') => Cow::Borrowed(plain),
+        _ => Cow::Owned(serde_json::from_slice(&quoted()).unwrap_or_default()),
+    }
+}
+
 /// A JSON string.
 pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
