@@ -30,7 +30,7 @@ pub(crate) enum Layer {
     Client,
     /// The id of the request.
     RequestId,
-    /// Requests that the HTTP parser lets pass and RFC 9112 does not.
+    /// Requests that the protocol refuses.
     Framing,
     /// Cross-origin requests.
     Cors,
@@ -65,7 +65,7 @@ impl Layer {
         match self {
             Self::Client => client::identify(services, request),
             Self::RequestId => request_id::take(services, request),
-            Self::Framing => framing::check(request)?,
+            Self::Framing => framing::check(services, request)?,
             Self::Cors => return Ok(cors::preflight(services, request)),
             Self::Login => login::identify(services, request).await?,
             Self::Log | Self::Stamp | Self::Compress => {}

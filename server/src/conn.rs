@@ -3,12 +3,15 @@
 //! A connection is always in one [`Stage`], each with its own deadline. The deadlines are plain cells, read by the
 //! worker's sweep a few times a second: a request costs no timer.
 
+mod entry;
 mod io;
 mod proxy_protocol;
 
 use crate::exchange::{Body, Client, Finished, Request, RequestBody};
 use crate::metrics::{Closed, WorkerMetrics};
 use crate::{chain, route::Routes, services::Services};
+use entry::Refusal;
+use http::{HeaderValue, Uri, header};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -21,12 +24,14 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-/// What a client that was too slow to send its request is told (RFC 9110 §15.5.9).
-const REQUEST_TIMEOUT: &[u8] =
-    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+/// What is read of a client that still sends after it was answered for the last time (RFC 9112 §9.6).
+const LINGER_BYTES_MAX: usize = 512 * 1024;
+/// Time for it.
+const LINGER_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +44,17 @@ pub(crate) enum Stage {
     Answer,
 }
 
+/// What a client was too slow with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Late {
+    /// Nothing.
+    No,
+    /// A head: it is answered with 408 (RFC 9110 §15.5.9).
+    Head,
+    /// A body: whoever reads it is told.
+    Body,
+}
+
 /// What everyone on the worker may know of a connection.
 pub(crate) struct ConnState {
     stage: Cell<Stage>,
@@ -47,6 +63,13 @@ pub(crate) struct ConnState {
     /// Whether the answer has been handed to hyper whole, but perhaps not yet to the client.
     answered: Cell<bool>,
     draining: Cell<bool>,
+    late: Cell<Late>,
+    /// Whether a body is being received.
+    is_mid_body: Cell<bool>,
+    /// Requests that hyper has handed over.
+    requests: Cell<u64>,
+    /// Which of them the entry has refused, and why.
+    refused: Cell<Option<(u64, Refusal)>>,
     waker: RefCell<Option<Waker>>,
     shared: Rc<Shared>,
 }
@@ -77,9 +100,20 @@ impl ConnState {
             expired: Cell::new(false),
             answered: Cell::new(false),
             draining: Cell::new(false),
+            late: Cell::new(Late::No),
+            is_mid_body: Cell::new(false),
+            requests: Cell::new(0),
+            refused: Cell::new(None),
             waker: RefCell::default(),
             shared,
         })
+    }
+
+    /// Counts a request that hyper hands over; why it is refused, if it is.
+    fn begin_request(&self) -> Option<Refusal> {
+        let number = self.requests.get() + 1;
+        self.requests.set(number);
+        self.refused.get().filter(|(refused, _)| *refused == number).map(|(_, refusal)| refusal)
     }
 
     fn enter(&self, stage: Stage) {
@@ -132,6 +166,21 @@ impl ConnState {
         };
         // as in Node, 0 switches a timeout off
         !limit.is_zero() && now.saturating_duration_since(self.since.get()) > limit
+    }
+
+    /// Lets the client hear that it was too slow; false when it cannot be told, or has been.
+    fn tell_late(&self) -> bool {
+        let late = match self.stage.get() {
+            Stage::Head => Late::Head,
+            Stage::Answer if self.is_mid_body.get() => Late::Body,
+            Stage::Answer | Stage::Idle => Late::No,
+        };
+        let can_be_told = late != Late::No && self.late.replace(late) == Late::No;
+        if can_be_told {
+            // as much time again to take the answer
+            self.since.set(self.shared.coarse_now.get());
+        }
+        can_be_told
     }
 
     /// Lets the connection end when it is next idle.
@@ -221,33 +270,53 @@ pub(crate) async fn serve(state: Rc<ConnState>, mut stream: TcpStream, peer: Soc
             is_told = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
-        match Pin::new(&mut connection).poll(cx) {
-            Poll::Ready(result) => Poll::Ready(Some(result)),
-            // looked at anew: the poll may just have begun a request or sent the rest of an answer
-            Poll::Pending if state.expired.take() && state.is_overdue(shared.coarse_now.get()) => {
-                Poll::Ready(None)
+        loop {
+            match Pin::new(&mut connection).poll(cx) {
+                Poll::Ready(result) => return Poll::Ready(Some(result)),
+                Poll::Pending => {}
             }
-            Poll::Pending => Poll::Pending,
+            // looked at anew: the poll may just have begun a request or sent the rest of an answer
+            if !state.expired.take() || !state.is_overdue(shared.coarse_now.get()) {
+                return Poll::Pending;
+            }
+            if !state.tell_late() {
+                return Poll::Ready(None);
+            }
         }
     });
-    let closed = match ended.await {
+    let ended = ended.await;
+    shared.services.metrics.closed(match &ended {
+        None if state.stage.get() == Stage::Idle => Closed::Idle,
+        None => Closed::Timeout,
+        Some(_) if state.late.get() != Late::No => Closed::Timeout,
+        Some(_) if state.refused.get().is_some() => Closed::Error,
         Some(Ok(())) if is_told => Closed::Drain,
         Some(Ok(())) => Closed::Normal,
         Some(Err(error)) => {
             tracing::debug!(peer = %peer.address, %error, "connection ended");
             Closed::Error
         }
-        None if state.stage.get() == Stage::Idle => Closed::Idle,
-        None => {
-            if state.stage.get() == Stage::Head {
-                // every answer before has been taken; nothing waits here for a client that was too slow already
-                let stream = connection.into_parts().io.into_inner().into_inner();
-                let _ = stream.try_write(REQUEST_TIMEOUT);
+    });
+    if ended.is_some() && (state.refused.get().is_some() || state.is_mid_body.get()) {
+        linger(connection.into_parts().io.into_inner().into_inner()).await;
+    }
+}
+
+/// Reads what still comes on a connection that has been closed for writing: closing it altogether while the client
+/// sends would destroy an answer that it has not read yet (RFC 9112 §9.6).
+async fn linger(mut stream: TcpStream) {
+    let drained = async {
+        let mut left = LINGER_BYTES_MAX;
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+            left = left.saturating_sub(count);
+            if left == 0 {
+                break;
             }
-            Closed::Timeout
         }
     };
-    shared.services.metrics.closed(closed);
+    // a client that goes on sending has had its chance
+    let _ = tokio::time::timeout(LINGER_TIME_MAX, drained).await;
 }
 
 async fn answer(
@@ -257,14 +326,16 @@ async fn answer(
 ) -> Result<http::Response<Body>, Infallible> {
     state.answered.set(false);
     state.enter(Stage::Answer);
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    settle_target(&mut head);
     let body = if hyper::body::Body::is_end_stream(&body) {
         RequestBody::Empty
     } else {
         RequestBody::Incoming(body)
     };
     let client = Client::of_connection(peer.address.ip(), false, peer.is_proxied);
-    let request = Request::new(head, body, client);
+    let mut request = Request::new(head, body, client);
+    request.refused = state.begin_request().map(|refusal| refusal.failure());
     let shared = &state.shared;
     let routes = Rc::clone(&shared.routes.borrow());
     let _in_flight = InFlight::begin(&shared.services.metrics);
@@ -272,6 +343,18 @@ async fn answer(
     let finished = Rc::clone(&state);
     response.body_mut().on_finish(Finished(finished));
     Ok(response)
+}
+
+/// Gives a request with an absolute target the form of any other. Its authority is whom the request is for, whatever
+/// `Host` says (RFC 9112 §3.2.2).
+fn settle_target(head: &mut http::request::Parts) {
+    let Some(authority) = head.uri.authority() else { return };
+    if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
+        head.headers.insert(header::HOST, host);
+    }
+    if let Some(path) = head.uri.path_and_query().cloned() {
+        head.uri = Uri::from(path);
+    }
 }
 
 impl crate::exchange::OnFinish for ConnState {

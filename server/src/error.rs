@@ -33,6 +33,16 @@ pub(crate) enum Code {
     PreconditionFailed,
     /// The body is too large.
     BodyTooLarge,
+    /// The target is longer than any that is read.
+    TargetTooLong,
+    /// The head is too large.
+    HeaderTooLarge,
+    /// What the client expects cannot be done.
+    ExpectationFailed,
+    /// The client was too slow.
+    RequestTimeout,
+    /// The version of HTTP is not spoken here.
+    VersionNotSupported,
     /// The body's media type is not understood.
     UnsupportedMediaType,
     /// The method is unknown.
@@ -48,7 +58,7 @@ pub(crate) enum Code {
 impl Code {
     /// Every code, in the order of the list.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::BadRequest,
         Self::InvalidBody,
         Self::InvalidQuery,
@@ -61,6 +71,11 @@ impl Code {
         Self::Conflict,
         Self::PreconditionFailed,
         Self::BodyTooLarge,
+        Self::TargetTooLong,
+        Self::HeaderTooLarge,
+        Self::ExpectationFailed,
+        Self::RequestTimeout,
+        Self::VersionNotSupported,
         Self::UnsupportedMediaType,
         Self::NotImplemented,
         Self::Overloaded,
@@ -90,6 +105,23 @@ impl Code {
             Self::BodyTooLarge => {
                 ("body-too-large", StatusCode::PAYLOAD_TOO_LARGE, "Body too large")
             }
+            Self::TargetTooLong => ("target-too-long", StatusCode::URI_TOO_LONG, "Target too long"),
+            Self::HeaderTooLarge => (
+                "header-too-large",
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "Header too large",
+            ),
+            Self::ExpectationFailed => {
+                ("expectation-failed", StatusCode::EXPECTATION_FAILED, "Expectation failed")
+            }
+            Self::RequestTimeout => {
+                ("request-timeout", StatusCode::REQUEST_TIMEOUT, "Request timeout")
+            }
+            Self::VersionNotSupported => (
+                "version-not-supported",
+                StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+                "Version not supported",
+            ),
             Self::UnsupportedMediaType => (
                 "unsupported-media-type",
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,

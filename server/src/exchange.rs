@@ -18,6 +18,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::auth::Identity;
+use crate::error::Failure;
 pub(crate) use id::RequestId;
 
 /// A later part of the answer could not be made; the connection is broken off, so that the client sees it.
@@ -41,6 +42,8 @@ pub(crate) struct Request {
     pub took: Duration,
     /// Who is asking; set by the authentication layer.
     pub identity: Identity,
+    /// Why the protocol refuses this request; the chain answers with it.
+    pub refused: Option<Box<Failure>>,
     /// The share of the process's memory for bodies that this request has taken.
     pub held: Held,
 }
@@ -114,6 +117,7 @@ impl Request {
             started: Instant::now(),
             took: Duration::ZERO,
             identity: Identity::Anonymous,
+            refused: None,
             held: Held::default(),
         }
     }

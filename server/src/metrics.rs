@@ -17,9 +17,9 @@ const SECONDS: [f64; 14] =
 const METHODS: [&str; 8] = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "other"];
 
 /// Statuses the server sends, by name; anything else counts as `other`.
-const STATUSES: [u16; 25] = [
-    200, 201, 204, 206, 301, 302, 304, 400, 401, 403, 404, 405, 406, 408, 409, 412, 413, 415, 416,
-    431, 500, 501, 503, 504, 507,
+const STATUSES: [u16; 29] = [
+    200, 201, 204, 206, 301, 302, 304, 400, 401, 403, 404, 405, 406, 408, 409, 412, 413, 414, 415,
+    416, 417, 421, 431, 500, 501, 503, 504, 505, 507,
 ];
 
 /// A counter with one writer: no locked instruction, and readable from any thread.
@@ -90,10 +90,12 @@ pub(crate) enum Rejected {
     FreeSpace,
     /// `query.sortRecordsMax`.
     SortRecords,
+    /// `http.maxHeaderSize`, or more header fields or a longer target than any head may have.
+    HeaderBytes,
 }
 
 const CLOSED: [&str; 5] = ["normal", "idle", "timeout", "error", "drain"];
-const REJECTED: [&str; 8] = [
+const REJECTED: [&str; 9] = [
     "connections",
     "body_bytes",
     "bodies_bytes",
@@ -102,6 +104,7 @@ const REJECTED: [&str; 8] = [
     "write_queue",
     "free_space",
     "sort_records",
+    "header_bytes",
 ];
 
 /// The counters of one worker.

@@ -30,6 +30,8 @@ use tokio::task::{LocalSet, spawn_local};
 const SWEEP: Duration = Duration::from_millis(250);
 /// How long accepting pauses when the process has no more file descriptors.
 const OUT_OF_FILES_PAUSE: Duration = Duration::from_millis(100);
+/// What hyper keeps of a connection's bytes at most; its own default.
+const BUFFER_BYTES_MAX: usize = 8192 + 4096 * 100;
 /// What a client beyond `http.connectionsMax` is told.
 const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\
     Retry-After: 1\r\nContent-Length: 0\r\n\r\n";
@@ -153,7 +155,9 @@ fn run(seed: Seed) -> io::Result<()> {
 /// HTTP/1 as measured: hyper's own builder, no pipelined flushes, which lose answers before a close.
 fn http1(config: &Config) -> http1::Builder {
     let mut builder = http1::Builder::new();
-    builder.keep_alive(true).pipeline_flush(false).max_header_size(config.http.header_bytes_max);
+    // the entry bounds heads; hyper must have room for one whose target it had to encode
+    let buffer_bytes_max = (3 * config.http.header_bytes_max).max(BUFFER_BYTES_MAX);
+    builder.keep_alive(true).pipeline_flush(false).max_buf_size(buffer_bytes_max);
     builder
 }
 

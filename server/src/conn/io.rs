@@ -1,10 +1,11 @@
-//! The connection's socket, with every byte counted and every sign of life noted.
+//! The connection's socket, with every byte counted, every sign of life noted, and every request seen by the entry.
 
-use super::ConnState;
+use super::entry::{Entry, Refusal};
+use super::{ConnState, Late};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -12,15 +13,41 @@ use tokio::net::TcpStream;
 pub(super) struct Io {
     stream: TcpStream,
     state: Rc<ConnState>,
+    entry: Entry,
 }
 
 impl Io {
     pub(super) fn new(stream: TcpStream, state: Rc<ConnState>) -> Self {
-        Self { stream, state }
+        let entry = Entry::new(state.shared.services.config.http.header_bytes_max);
+        Self { stream, state, entry }
     }
 
     pub(super) fn into_inner(self) -> TcpStream {
         self.stream
+    }
+
+    /// Fills `buffer` with what the entry has ready; false when that is nothing.
+    fn hand_on(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
+        let ready = self.entry.ready();
+        let count = ready.len().min(buffer.remaining());
+        buffer.put_slice(&ready[..count]);
+        self.entry.consume(count);
+        count > 0
+    }
+
+    /// The end of what is read, if it has come: an error for a body that cannot be completed, and silence after a
+    /// request that is refused, until its answer has been sent.
+    fn end(&mut self) -> Option<Poll<io::Result<()>>> {
+        if let Some(broken) = self.entry.broken() {
+            return Some(Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, broken))));
+        }
+        match self.state.late.get() {
+            Late::Body => return Some(Poll::Ready(Err(io::ErrorKind::TimedOut.into()))),
+            Late::Head => self.entry.refuse(Refusal::TIMEOUT),
+            Late::No => {}
+        }
+        self.state.refused.set(self.entry.refused());
+        self.entry.refused().map(|_| Poll::Pending)
     }
 
     fn sent(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -33,17 +60,37 @@ impl Io {
 
 impl AsyncRead for Io {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        let count = buffer.filled().len() - before;
-        if count > 0 {
-            self.state.received(count);
+        let this = self.get_mut();
+        loop {
+            let end = this.end();
+            if this.hand_on(buffer) {
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(end) = end {
+                return end;
+            }
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+            let count = buffer.filled().len() - before;
+            if count > 0 {
+                this.state.received(count);
+                let passed = this.entry.receive(&buffer.filled()[before..]);
+                buffer.set_filled(before + passed);
+                this.state.is_mid_body.set(this.entry.is_mid_body());
+                this.state.refused.set(this.entry.refused());
+                if passed > 0 {
+                    return Poll::Ready(Ok(()));
+                }
+            } else if this.entry.is_mid_head() {
+                this.entry.refuse(Refusal::ENDED);
+            } else {
+                return Poll::Ready(Ok(()));
+            }
         }
-        read
     }
 }
 

@@ -48,7 +48,7 @@ const SERVER: [(&str, &[&str]); 23] = [
     ),
     ("admin", &["health", "metrics", "pool"]),
     ("worker", &["auth", "conn", "headers", "health", "metrics", "pool", "route", "services"]),
-    ("conn", &["chain", "exchange", "metrics", "route", "services"]),
+    ("conn", &["chain", "error", "exchange", "metrics", "route", "services"]),
     (
         "chain",
         &[
@@ -56,6 +56,7 @@ const SERVER: [(&str, &[&str]); 23] = [
             "content",
             "error",
             "exchange",
+            "metrics",
             "pool",
             "reply",
             "resource",
@@ -70,7 +71,7 @@ const SERVER: [(&str, &[&str]); 23] = [
     ("content", &["error"]),
     ("services", &["auth", "error", "headers", "metrics", "pool"]),
     ("auth", &["error", "metrics", "pool"]),
-    ("exchange", &["auth"]),
+    ("exchange", &["auth", "error"]),
     ("headers", &[]),
     ("health", &["metrics"]),
     ("metrics", &["error", "telemetry"]),
