@@ -10,6 +10,7 @@ mod framing;
 mod log;
 mod login;
 mod request_id;
+mod security;
 mod stamp;
 
 use crate::error::Failure;
@@ -30,6 +31,8 @@ pub(crate) enum Layer {
     Client,
     /// The id of the request.
     RequestId,
+    /// Headers for browsers to be careful.
+    Security,
     /// Requests that the protocol refuses.
     Framing,
     /// Cross-origin requests.
@@ -44,11 +47,12 @@ pub(crate) enum Layer {
 /// the time counts what all others do; who asks and how the request is called is known before anything can be refused;
 /// framing is checked before anything else is believed; CORS answers preflights, which carry no credentials, before
 /// the login.
-pub(crate) const ORDER: [Layer; 8] = [
+pub(crate) const ORDER: [Layer; 9] = [
     Layer::Log,
     Layer::Stamp,
     Layer::Client,
     Layer::RequestId,
+    Layer::Security,
     Layer::Framing,
     Layer::Cors,
     Layer::Login,
@@ -68,7 +72,7 @@ impl Layer {
             Self::Framing => framing::check(services, request)?,
             Self::Cors => return Ok(cors::preflight(services, request)),
             Self::Login => login::identify(services, request).await?,
-            Self::Log | Self::Stamp | Self::Compress => {}
+            Self::Log | Self::Stamp | Self::Security | Self::Compress => {}
         }
         Ok(None)
     }
@@ -79,6 +83,7 @@ impl Layer {
             Self::Log => log::line(services, request, response),
             Self::Stamp => stamp::headers(services, request, response),
             Self::RequestId => request_id::header(services, request, response),
+            Self::Security => security::headers(services, request, response),
             Self::Cors => cors::headers(services, request, response),
             Self::Compress => compress::body(services, request, response).await,
             Self::Client | Self::Framing | Self::Login => {}

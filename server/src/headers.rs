@@ -1,7 +1,7 @@
 //! Names and values of headers that follow from the configuration alone, made once instead of for each answer.
 
-use harper_config::Config;
-use http::{HeaderName, HeaderValue};
+use harper_config::{Config, Cors};
+use http::{HeaderName, HeaderValue, header};
 
 /// Headers of answers, ready to be sent.
 pub(crate) struct AnswerHeaders {
@@ -9,6 +9,24 @@ pub(crate) struct AnswerHeaders {
     pub keep_alive: HeaderValue,
     /// The name of the header that carries a request's id.
     pub request_id: HeaderName,
+    /// The value of `Server`, if it is sent.
+    pub server: Option<HeaderValue>,
+    /// The security headers of every answer.
+    pub security: Vec<(HeaderName, HeaderValue)>,
+    /// `Strict-Transport-Security`, for answers over TLS.
+    pub transport_security: Option<HeaderValue>,
+    /// What pages of other origins are told.
+    pub cors: CorsHeaders,
+}
+
+/// Values of CORS headers; none where a header is not sent.
+pub(crate) struct CorsHeaders {
+    /// `Access-Control-Allow-Headers`.
+    pub allow: Option<HeaderValue>,
+    /// `Access-Control-Expose-Headers`.
+    pub expose: Option<HeaderValue>,
+    /// `Access-Control-Max-Age`, in seconds.
+    pub max_age: Option<HeaderValue>,
 }
 
 impl AnswerHeaders {
@@ -17,11 +35,38 @@ impl AnswerHeaders {
     pub(crate) fn new(config: &Config) -> Self {
         let http = &config.http;
         let seconds = http.keep_alive_timeout.as_secs();
+        let mut security: Vec<_> = http.security_headers.iter().filter_map(pair).collect();
+        let is_transport =
+            |(name, _): &mut (HeaderName, _)| *name == header::STRICT_TRANSPORT_SECURITY;
+        let transport_security = security.extract_if(.., is_transport).map(|pair| pair.1).next();
         Self {
             keep_alive: HeaderValue::from_str(&format!("timeout={seconds}"))
                 .unwrap_or_else(|_| HeaderValue::from_static("timeout=0")),
             request_id: HeaderName::from_bytes(http.request_id.header.as_bytes())
                 .unwrap_or_else(|_| HeaderName::from_static("x-request-id")),
+            server: value(&http.server_header),
+            security,
+            transport_security,
+            cors: CorsHeaders::new(&http.cors),
         }
     }
+}
+
+impl CorsHeaders {
+    fn new(cors: &Cors) -> Self {
+        let max_age = cors.max_age.as_secs();
+        Self {
+            allow: value(&cors.allow_headers),
+            expose: value(&cors.expose_headers),
+            max_age: (max_age > 0).then(|| HeaderValue::from(max_age)),
+        }
+    }
+}
+
+fn value(text: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(text).ok().filter(|value| !value.is_empty())
+}
+
+fn pair((name, text): &(String, String)) -> Option<(HeaderName, HeaderValue)> {
+    Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value(text)?))
 }

@@ -1,5 +1,6 @@
 //! The layers that every request passes.
 
+mod headers;
 mod proxies;
 mod request_id;
 

@@ -78,3 +78,57 @@ fn a_foreign_page_is_nobody_where_local_clients_need_no_login() {
     wire.send("GET /Dog/ HTTP/1.1\r\nHost: a.example\r\n\r\n");
     assert_eq!(wire.reply().status, 401, "a name that a page points at this machine");
 }
+
+#[test]
+fn a_preflight_answers_what_was_asked_as_configured() {
+    let ask = |server: &Server| {
+        let client = server.client();
+        let ask = client.request("OPTIONS", "/Dog/").header("origin", "https://a.example");
+        let ask = ask.header("access-control-request-method", "PUT");
+        ask.header("access-control-request-headers", "authorization,x-own").send().expect(200)
+    };
+    let reply = ask(&home().start());
+    assert!(!reply.has("access-control-max-age"), "{reply}");
+    assert!(!reply.has("access-control-expose-headers"), "a preflight shows nothing: {reply}");
+    for name in ["Origin", "Access-Control-Request-Method", "Access-Control-Request-Headers"] {
+        assert!(reply.header("vary").contains(name), "{reply}");
+    }
+    let launch = home().launch().set("http.corsAccessControlMaxAge=10m");
+    let launch = launch.set("http.corsAccessControlExposeHeaders=ETag, X-Own");
+    let server = launch.set("http.corsAccessControlAllowHeaders=*").start();
+    let reply = ask(&server);
+    assert_eq!(reply.header("access-control-allow-headers"), "authorization,x-own");
+    assert_eq!(reply.header("access-control-max-age"), "600");
+    let read = self::ask(&server, "GET", "https://a.example").expect(200);
+    assert_eq!(read.header("access-control-expose-headers"), "ETag, X-Own");
+}
+
+#[test]
+fn caches_are_told_that_every_answer_depends_on_the_origin() {
+    let server = home().start();
+    let client = server.client();
+    for reply in [
+        client.put("/Dog/1", "{}").expect(204),
+        client.get("/Dog/1").expect(200),
+        client.get("/Dog/none").expect(404),
+        client.request("OPTIONS", "/Dog/").send().expect(204),
+    ] {
+        let all: Vec<_> = reply.headers.get_all("vary").iter().collect();
+        let all = format!("{all:?}");
+        assert_eq!(all.matches("Origin").count(), 1, "{reply}");
+    }
+}
+
+#[test]
+fn a_list_may_be_written_carelessly_and_an_empty_one_admits_none() {
+    let server = home().launch().set("http.corsAccessList=[https://A.example/]").start();
+    let read = ask(&server, "GET", "https://a.example").expect(200);
+    assert_eq!(read.header("access-control-allow-origin"), "https://a.example");
+    let server = home().launch().set("http.corsAccessList=[null]").start();
+    let read = ask(&server, "GET", "https://a.example").expect(200);
+    assert!(!read.has("access-control-allow-origin"), "{read}");
+    let server = home().launch().set("http.corsAccessList=[https://a.example, '*']").start();
+    let read = ask(&server, "GET", "https://b.example").expect(200);
+    assert_eq!(read.header("access-control-allow-origin"), "*");
+    assert!(!read.has("access-control-allow-credentials"), "{read}");
+}

@@ -1,5 +1,6 @@
 //! The configuration as the server uses it: built values, nested by their owner.
 
+use crate::headers;
 use crate::layers::Effective;
 use crate::value::{self, Port};
 use ipnet::IpNet;
@@ -65,6 +66,12 @@ pub struct Http {
     pub proxies: Proxies,
     /// The id of a request.
     pub request_id: RequestId,
+    /// The value of `Server`; empty for none.
+    pub server_header: String,
+    /// Whether answers tell how long they took.
+    pub server_timing: bool,
+    /// Names, in lower case, and values of the security headers.
+    pub security_headers: Vec<(String, String)>,
     /// The request log; none when there is no `http.logging` block.
     pub logging: Option<HttpLogging>,
 }
@@ -104,8 +111,12 @@ pub struct Cors {
     pub enabled: bool,
     /// Origins that may send credentials; none, or one `*`, admits every origin without credentials.
     pub access_list: Option<Vec<String>>,
-    /// Headers that a preflight allows.
+    /// Headers that a preflight allows; `*` for those it asks for.
     pub allow_headers: String,
+    /// Headers of an answer that a page may read.
+    pub expose_headers: String,
+    /// Time for which a preflight's answer is good; zero says nothing.
+    pub max_age: Duration,
 }
 
 /// The request log.
@@ -257,11 +268,7 @@ impl Reader<'_> {
         Http {
             port: self.port("http.port"),
             compression_threshold_bytes: self.size("http.compressionThreshold"),
-            cors: Cors {
-                enabled: self.flag("http.cors"),
-                access_list: self.list("http.corsAccessList"),
-                allow_headers: self.text("http.corsAccessControlAllowHeaders"),
-            },
+            cors: self.cors(),
             headers_timeout: self.millis("http.headersTimeout"),
             keep_alive_timeout: self.millis("http.keepAliveTimeout"),
             timeout: self.millis("http.timeout"),
@@ -274,6 +281,9 @@ impl Reader<'_> {
                 use_forwarded: self.text("http.forwardedHeaders") == "Forwarded",
                 use_proxy_protocol: self.flag("http.proxyProtocol"),
             },
+            server_header: self.text("http.serverHeader"),
+            server_timing: self.flag("http.serverTiming"),
+            security_headers: headers::security_pairs(self.value("http.securityHeaders")),
             request_id: RequestId {
                 header: self.text("http.requestId.header"),
                 send: self.flag("http.requestId.send"),
@@ -284,6 +294,19 @@ impl Reader<'_> {
                 headers: self.flag("http.logging.headers"),
                 id: self.flag("http.logging.id"),
             }),
+        }
+    }
+
+    fn cors(&self) -> Cors {
+        // as browsers write an origin: no path, and nothing in capitals
+        let origin = |text: String| text.trim_end_matches('/').to_ascii_lowercase();
+        let access_list = self.list("http.corsAccessList");
+        Cors {
+            enabled: self.flag("http.cors"),
+            access_list: access_list.map(|list| list.into_iter().map(origin).collect()),
+            allow_headers: self.text("http.corsAccessControlAllowHeaders"),
+            expose_headers: self.text("http.corsAccessControlExposeHeaders"),
+            max_age: self.millis("http.corsAccessControlMaxAge"),
         }
     }
 

@@ -99,11 +99,15 @@ fn kind_schema(kind: Kind) -> Map<String, Value> {
         Kind::Port => json!({"anyOf": [
             {"type": ["integer", "null"], "minimum": 0, "maximum": 65535}, {"type": "string", "pattern": ":[0-9]+$"}]}),
         Kind::Millis | Kind::Bytes => json!({"type": ["integer", "string", "null"]}),
-        Kind::Text | Kind::Path | Kind::HeaderName => json!({"type": ["string", "null"]}),
+        Kind::Text | Kind::Path | Kind::HeaderName | Kind::HeaderValue => {
+            json!({"type": ["string", "null"]})
+        }
         Kind::Choice(words) => json!({"enum": words}),
         Kind::TextList | Kind::Networks => {
             json!({"type": ["array", "string", "null"], "items": {"type": ["string", "null"]}})
         }
+        Kind::SecurityHeaders => json!({"type": ["boolean", "object", "null"],
+            "additionalProperties": {"type": ["string", "null"]}}),
         Kind::Any => json!({}),
     };
     schema.as_object().cloned().unwrap_or_default()
@@ -125,6 +129,8 @@ fn kind_words(kind: Kind) -> String {
         Kind::TextList => "list of texts".into(),
         Kind::Networks => "list of addresses and networks".into(),
         Kind::HeaderName => "name of a header".into(),
+        Kind::HeaderValue => "value of a header".into(),
+        Kind::SecurityHeaders => "true or false, or headers".into(),
         Kind::Any => "any".into(),
     }
 }

@@ -29,6 +29,10 @@ pub enum Kind {
     Networks,
     /// The name of an HTTP header.
     HeaderName,
+    /// The value of an HTTP header; empty text leaves the header out.
+    HeaderValue,
+    /// `true` or `false`, or a mapping of header names to values, null leaving one out.
+    SecurityHeaders,
     /// Anything; used for keys whose parts are not read yet.
     Any,
 }

@@ -286,7 +286,7 @@ impl Layers {
 /// A word of the environment or the command line; structured values are written as JSON.
 fn from_word(kind: Kind, text: &str) -> Value {
     match kind {
-        Kind::TextList | Kind::Networks | Kind::Any => {
+        Kind::TextList | Kind::Networks | Kind::SecurityHeaders | Kind::Any => {
             tree::parse(text).map_or_else(|_| Value::from(text), |node| node.to_json())
         }
         _ if text == "null" => Value::Null,

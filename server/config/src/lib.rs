@@ -6,6 +6,7 @@
 
 mod config;
 mod docs;
+mod headers;
 mod keys;
 mod layers;
 mod problem;

@@ -4,7 +4,8 @@
 
 use crate::keys::{Key, Kind, Support};
 use Kind::{
-    Any, AutoOr, Bool, Bytes, Choice, HeaderName, Int, Millis, Networks, Path, Port, Text, TextList,
+    Any, AutoOr, Bool, Bytes, Choice, HeaderName, HeaderValue, Int, Millis, Networks, Path, Port,
+    SecurityHeaders, Text, TextList,
 };
 
 const LEVELS: &[&str] = &["trace", "debug", "info", "warn", "error", "fatal", "notify"];
@@ -34,7 +35,9 @@ pub const KEYS: &[Key] = &[
     key("http.compressionThreshold", Bytes, "1200", "A larger body is compressed with Brotli for a client that accepts it; 0 switches compression off."),
     key("http.cors", Bool, "true", "Answers cross-origin requests (CORS)."),
     key("http.corsAccessList", TextList, "", "Origins that may send credentials; unset or `*` admits every origin without credentials."),
-    key("http.corsAccessControlAllowHeaders", Text, "Accept, Content-Type, Authorization", "Headers that a preflight answer allows."),
+    key("http.corsAccessControlAllowHeaders", HeaderValue, "Accept, Content-Type, Authorization", "Headers that a preflight answer allows; `*` allows those it asks for."),
+    key("http.corsAccessControlExposeHeaders", HeaderValue, "ETag, Location, Server-Timing, X-Request-Id, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset", "Headers of an answer that a page of another origin may read."),
+    key("http.corsAccessControlMaxAge", Millis, "0", "Time for which a browser may remember the answer to a preflight; 0 leaves it to the browser."),
     key("http.headersTimeout", Millis, "60000", "Time for a client to send all request headers; 0 sets no limit."),
     key("http.keepAliveTimeout", Millis, "30000", "Time an idle connection is kept open; 0 sets no limit."),
     key("http.timeout", Millis, "120000", "Time for a client to send a whole request, and for it to take more of an answer; 0 sets no limit."),
@@ -53,6 +56,9 @@ pub const KEYS: &[Key] = &[
     key("http.proxyProtocol", Bool, "false", "A connection of a trusted proxy begins with a header of the PROXY protocol, version 1 or 2; other connections are served as they are."),
     key("http.requestId.header", HeaderName, "X-Request-Id", "Header of the id of a request: visible ASCII of at most 128 bytes, taken from a trusted proxy, else made here."),
     key("http.requestId.send", Bool, "true", "Sends the id with every answer. It is in errors and in the request log in any case."),
+    key("http.serverHeader", HeaderValue, "HarperDB", "The `Server` of every answer; an empty text sends none."),
+    key("http.serverTiming", Bool, "true", "Tells in `Server-Timing` how long an answer took. Off, nobody can measure from outside what the server does."),
+    key("http.securityHeaders", SecurityHeaders, "", "Headers that tell browsers to be careful. Unset: `X-Content-Type-Options: nosniff` alone. `true`: also `Strict-Transport-Security` (over TLS), `Content-Security-Policy`, `X-Frame-Options`, `Referrer-Policy`, `Permissions-Policy`, `Cross-Origin-Opener-Policy` and `Cross-Origin-Resource-Policy`. A mapping changes these, null leaving one out. `false`: none. A header that the application sets stays as it is."),
     key("http.mtls", Any, "false", "Client certificates.").support(TLS),
     key("http.logging.level", Choice(LEVELS), "info", "Lowest level of request lines: `info` all, `warn` from status 400, `error` from status 500. The request log exists only when the file has an `http.logging` block."),
     key("http.logging.timing", Bool, "false", "Adds the time taken to a request line."),

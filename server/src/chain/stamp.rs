@@ -4,7 +4,6 @@ use crate::exchange::{Request, Response};
 use crate::services::Services;
 use http::{HeaderName, HeaderValue, Version, header};
 
-const SERVER: HeaderValue = HeaderValue::from_static("HarperDB");
 const KEEP_ALIVE: HeaderValue = HeaderValue::from_static("keep-alive");
 const KEEP_ALIVE_NAME: HeaderName = HeaderName::from_static("keep-alive");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -13,8 +12,12 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 pub(super) fn headers(services: &Services, request: &mut Request, response: &mut Response) {
     request.took = request.started.elapsed();
     let headers = response.headers_mut();
-    headers.insert(header::SERVER, SERVER);
-    headers.insert(SERVER_TIMING, timing(request.took.as_micros()));
+    if let Some(server) = &services.headers.server {
+        headers.insert(header::SERVER, server.clone());
+    }
+    if services.config.http.server_timing {
+        headers.insert(SERVER_TIMING, timing(request.took.as_micros()));
+    }
     if stays_open(services, request) && !headers.contains_key(header::CONNECTION) {
         headers.insert(header::CONNECTION, KEEP_ALIVE);
         headers.insert(KEEP_ALIVE_NAME, services.headers.keep_alive.clone());
