@@ -1,200 +1,208 @@
 //! Media types: which one the client wants (RFC 9110 §12), and records in it both ways. Stored records are JSON
 //! text; JSON answers are those bytes as they are.
 
+mod body;
 pub(crate) mod cbor;
+mod cell;
+mod csv;
+mod form;
 pub(crate) mod json;
+mod list;
+mod msgpack;
+mod multipart;
+mod negotiate;
+mod number;
+mod text;
+mod typed;
+mod yaml;
 
-use crate::error::{Answer, Code, Failure};
-use bytes::Bytes;
+pub(crate) use body::{BodyType, Limits, Shape, of_body, to_json, unsupported};
+pub(crate) use list::{Columns, List};
+pub(crate) use negotiate::weighted;
+
+use crate::error::{Answer, Failure};
 use harper_store::TableSchema;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderValue, header};
 
-/// The media types of answers.
+/// How records are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Media {
-    /// `application/json` (RFC 8259).
+pub(crate) enum Format {
+    /// JSON (RFC 8259).
     Json,
-    /// `application/cbor` (RFC 8949).
+    /// CBOR (RFC 8949).
     Cbor,
+    /// MessagePack.
+    MsgPack,
+    /// YAML (RFC 9512).
+    Yaml,
+    /// JSON texts, one a line.
+    NdJson,
+    /// Plain text: what is a string is sent bare.
+    Text,
+    /// Comma-separated values (RFC 4180).
+    Csv,
+    /// `application/x-www-form-urlencoded` (WHATWG URL §5).
+    Form,
+}
+
+/// A media type of answers and bodies: a format under one of its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Media {
+    /// How it is written.
+    pub format: Format,
+    /// The name on the wire.
+    pub name: &'static str,
+}
+
+const fn media(name: &'static str, format: Format) -> Media {
+    Media { format, name }
 }
 
 impl Media {
-    /// In the server's order of preference.
-    pub(crate) const ALL: [Self; 2] = [Self::Json, Self::Cbor];
+    /// `application/json`.
+    pub(crate) const JSON: Self = media("application/json", Format::Json);
 
-    /// The name on the wire.
+    /// All there are, in the server's order of preference, which decides where the client has none.
+    pub(crate) const ALL: [Self; 12] = [
+        Self::JSON,
+        media("application/cbor", Format::Cbor),
+        media("application/x-msgpack", Format::MsgPack),
+        media("application/msgpack", Format::MsgPack),
+        media("application/vnd.msgpack", Format::MsgPack),
+        media("application/yaml", Format::Yaml),
+        media("application/x-ndjson", Format::NdJson),
+        media("application/ndjson", Format::NdJson),
+        media("application/x-www-form-urlencoded", Format::Form),
+        media("text/yaml", Format::Yaml),
+        media("text/plain", Format::Text),
+        media("text/csv", Format::Csv),
+    ];
+
+    /// File name extensions that name a type at the end of a path.
+    const EXTENSIONS: [(&str, Self); 8] = [
+        ("json", Self::JSON),
+        ("cbor", Self::ALL[1]),
+        ("msgpack", Self::ALL[2]),
+        ("yaml", Self::ALL[9]),
+        ("yml", Self::ALL[9]),
+        ("ndjson", Self::ALL[6]),
+        ("txt", Self::ALL[10]),
+        ("csv", Self::ALL[11]),
+    ];
+
+    /// The type that a file name extension names.
     #[must_use]
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Json => "application/json",
-            Self::Cbor => "application/cbor",
-        }
+    pub(crate) fn of_extension(extension: &str) -> Option<Self> {
+        Self::EXTENSIONS.iter().find(|(name, _)| *name == extension).map(|(_, media)| *media)
+    }
+
+    /// The type with this name, in any case.
+    #[must_use]
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|media| media.name.eq_ignore_ascii_case(name))
+    }
+
+    /// The names of all, for sentences.
+    #[must_use]
+    pub(crate) fn names() -> String {
+        Self::ALL.map(|media| media.name).join(", ")
     }
 
     /// The `Content-Type` of an answer.
     #[must_use]
     pub(crate) fn header(self) -> HeaderValue {
-        HeaderValue::from_static(self.name())
+        HeaderValue::from_static(match self.format {
+            Format::Csv => "text/csv; charset=utf-8; header=present",
+            Format::Text => "text/plain; charset=utf-8",
+            _ => self.name,
+        })
+    }
+
+    /// Describes an answer of this type: `Content-Type`, and for CSV, which people save, a name.
+    pub(crate) fn describe(self, headers: &mut http::HeaderMap) {
+        headers.insert(header::CONTENT_TYPE, self.header());
+        if self.format == Format::Csv {
+            let name = HeaderValue::from_static("attachment; filename=\"data.csv\"");
+            headers.insert(header::CONTENT_DISPOSITION, name);
+        }
     }
 
     /// What marks this type in an entity tag; nothing for JSON.
     #[must_use]
     pub(crate) const fn tag(self) -> &'static str {
-        match self {
-            Self::Json => "",
-            Self::Cbor => "-c",
-        }
-    }
-
-    /// The type that the request's `Accept` prefers.
-    ///
-    /// # Errors
-    /// 406 naming the types there are, when none of them is acceptable.
-    pub(crate) fn negotiate(headers: &HeaderMap) -> Answer<Self> {
-        let Some(accept) = headers.get(header::ACCEPT) else { return Ok(Self::Json) };
-        let accept = accept.as_bytes();
-        if accept == b"*/*" || accept == b"application/json" {
-            return Ok(Self::Json);
-        }
-        let mut fields =
-            headers.get_all(header::ACCEPT).iter().filter_map(|field| field.to_str().ok());
-        let ranges = fields.by_ref().collect::<Vec<_>>().join(",");
-        best(&ranges).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            Failure::new(
-                Code::NotAcceptable,
-                format!("No supported type is accepted; there are {names}"),
-            )
-        })
-    }
-
-    /// Text that begins, separates and ends a list of records.
-    #[must_use]
-    pub(crate) const fn list_marks(self) -> (&'static [u8], &'static [u8], &'static [u8]) {
-        match self {
-            Self::Json => (b"[", b",", b"]"),
-            // an array of indefinite length, RFC 8949 §3.2.2
-            Self::Cbor => (&[0x9f], &[], &[0xff]),
+        match self.format {
+            Format::Json => "",
+            Format::Cbor => "-c",
+            Format::MsgPack => "-m",
+            Format::Yaml => "-y",
+            Format::NdJson => "-n",
+            Format::Text => "-t",
+            Format::Csv => "-v",
+            Format::Form => "-f",
         }
     }
 }
 
-/// The supported type with the greatest quality; on a tie the more specific range, then the one named first.
-fn best(accept: &str) -> Option<Media> {
-    if accept.trim().is_empty() {
-        return Some(Media::Json);
-    }
-    let ranges: Vec<_> = accept.split(',').filter_map(weighted).collect();
-    let rated = Media::ALL.iter().filter_map(|media| {
-        let (position, range) = ranges
-            .iter()
-            .enumerate()
-            .filter_map(|(position, range)| {
-                specificity(range.0, media.name()).map(|_| (position, range))
-            })
-            .max_by_key(|(_, range)| specificity(range.0, media.name()))?;
-        let rank = specificity(range.0, media.name())?;
-        (range.1 > 0).then_some(((range.1, rank, std::cmp::Reverse(position)), *media))
-    });
-    // on an equal rank JSON, which comes first, wins
-    rated.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, media)| media)
-}
-
-/// One item of an `Accept` or `Accept-Encoding` field, and its quality in thousandths (RFC 9110 §12.4.2).
-pub(crate) fn weighted(text: &str) -> Option<(&str, u16)> {
-    let mut parts = text.split(';').map(str::trim);
-    let range = parts.next().filter(|range| !range.is_empty())?;
-    let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-    Some((range, weight.map_or(1000, quality)))
-}
-
-/// A quality value in thousandths; a malformed one counts as 0.
-fn quality(text: &str) -> u16 {
-    let value = text.trim().parse::<f32>().ok().filter(|value| (0.0..=1.0).contains(value));
-    value.map_or(0, |value| (value * 1000.0).round() as u16)
-}
-
-fn specificity(range: &str, name: &str) -> Option<u8> {
-    let (kind, _) = name.split_once('/')?;
-    if range.eq_ignore_ascii_case(name) {
-        Some(2)
-    } else if range.strip_suffix("/*").is_some_and(|prefix| prefix.eq_ignore_ascii_case(kind)) {
-        Some(1)
-    } else {
-        (range == "*/*" || range == "*").then_some(0)
-    }
-}
-
-/// The media type of a request body; JSON when it is not named.
+/// Appends one value, which is JSON text, in the format to `out`. When it is a record, or a part of one, `schema` gives
+/// back the types that JSON does not have.
 ///
 /// # Errors
-/// 415 for a type that is not understood.
-pub(crate) fn of_body(headers: &HeaderMap) -> Answer<Media> {
-    let named = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
-    let essence = named.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    if essence.is_empty() {
-        return Ok(Media::Json);
-    }
-    let known = Media::ALL.into_iter().find(|media| essence.eq_ignore_ascii_case(media.name()));
-    known.ok_or_else(|| {
-        let names = Media::ALL.map(Media::name).join(", ");
-        let sentence = format!("A body of type {essence} is not understood; there are {names}");
-        Failure::new(Code::UnsupportedMediaType, sentence)
-    })
-}
-
-/// The JSON text of a body of this type.
-///
-/// # Errors
-/// 400 for a body that is not of its type.
-pub(crate) fn to_json(media: Media, body: Bytes) -> Answer<Bytes> {
-    match media {
-        Media::Json => Ok(body),
-        Media::Cbor => cbor::to_json(&body).map(Bytes::from),
-    }
-}
-
-/// Appends one stored record in `media` to `out`.
-///
-/// # Errors
-/// 500 when the stored text is damaged.
+/// 500 when the text is not JSON.
 pub(crate) fn encode(
-    media: Media,
-    schema: &TableSchema,
-    record: &[u8],
+    format: Format,
+    schema: Option<&TableSchema>,
+    text: &[u8],
     out: &mut Vec<u8>,
 ) -> Answer<()> {
-    match media {
-        Media::Json => out.extend_from_slice(record),
-        Media::Cbor => cbor::from_record(schema, record, out)?,
-    }
-    Ok(())
+    let encoded = match format {
+        Format::Json => {
+            out.extend_from_slice(text);
+            Ok(())
+        }
+        Format::NdJson => {
+            out.extend_from_slice(text);
+            out.push(b'\n');
+            Ok(())
+        }
+        Format::Cbor => typed::value(schema, text).and_then(|value| cbor::push(value, out)),
+        Format::MsgPack => typed::value(schema, text).and_then(|value| msgpack::push(&value, out)),
+        Format::Yaml => typed::value(schema, text).and_then(|value| yaml::push(&value, out)),
+        Format::Text => {
+            text::push(text, out);
+            Ok(())
+        }
+        Format::Csv => csv::push_table(text, out),
+        Format::Form => form::push(text, out),
+    };
+    encoded.map_err(|error| Failure::internal("a value could not be written", &error))
 }
+
+/// Why a value could not be written: the text is not JSON.
+type EncodeError = Box<dyn std::error::Error + Send + Sync>;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_preferred_type_wins() {
-        assert_eq!(best("application/cbor"), Some(Media::Cbor));
-        assert_eq!(best("application/json;q=0.1, application/cbor"), Some(Media::Cbor));
-        assert_eq!(best("text/html, application/xhtml+xml, */*;q=0.8"), Some(Media::Json));
-        assert_eq!(best("application/*"), Some(Media::Json));
-        assert_eq!(best("application/json;q=0, */*"), Some(Media::Cbor));
-        assert_eq!(best("application/cbor, application/json"), Some(Media::Cbor));
-        assert_eq!(best(""), Some(Media::Json));
-        assert_eq!(best("text/html"), None);
-        assert_eq!(best("application/json;q=0"), None);
+    fn every_name_and_extension_is_unique_and_known() {
+        let mut names = Media::ALL.map(|media| media.name).to_vec();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Media::ALL.len());
+        for (extension, media) in Media::EXTENSIONS {
+            assert_eq!(Media::of_extension(extension), Some(media));
+            assert_eq!(Media::named(&media.name.to_ascii_uppercase()), Some(media));
+        }
+        assert_eq!(Media::of_extension("png"), None);
     }
 
     #[test]
-    fn an_unknown_body_type_is_named() {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/xml; charset=utf-8"));
-        let failure = of_body(&headers).unwrap_err();
-        assert_eq!(failure.code, Code::UnsupportedMediaType);
-        assert!(failure.message.contains("text/xml"));
-        assert_eq!(of_body(&HeaderMap::new()).unwrap(), Media::Json);
+    fn formats_have_tags_of_their_own() {
+        for one in Media::ALL {
+            for other in Media::ALL {
+                assert_eq!(one.tag() == other.tag(), one.format == other.format);
+            }
+        }
     }
 }

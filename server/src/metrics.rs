@@ -80,6 +80,8 @@ pub(crate) enum Rejected {
     BodyBytes,
     /// `http.bodiesBytesMax`.
     BodiesBytes,
+    /// `http.multipartPartsMax`, or a body whose JSON would be far larger than itself.
+    BodyParts,
     /// `pool.queueMax`.
     PoolQueue,
     /// `authentication.verificationsMax`.
@@ -92,19 +94,23 @@ pub(crate) enum Rejected {
     SortRecords,
     /// `http.maxHeaderSize`, or more header fields or a longer target than any head may have.
     HeaderBytes,
+    /// `query.heldBytesMax`.
+    HeldBytes,
 }
 
 const CLOSED: [&str; 5] = ["normal", "idle", "timeout", "error", "drain"];
-const REJECTED: [&str; 9] = [
+const REJECTED: [&str; 11] = [
     "connections",
     "body_bytes",
     "bodies_bytes",
+    "body_parts",
     "pool_queue",
     "logins",
     "write_queue",
     "free_space",
     "sort_records",
     "header_bytes",
+    "held_bytes",
 ];
 
 /// The counters of one worker.

@@ -1,6 +1,6 @@
 //! Making responses: plain ones, and errors as problem details (RFC 9457) in the negotiated type.
 
-use crate::content::{Media, cbor, json};
+use crate::content::{self, Format, Media, json};
 use crate::error::{Code, Failure};
 use crate::exchange::{Body, Response};
 use bytes::Bytes;
@@ -32,15 +32,9 @@ pub(crate) fn value(
     media: Media,
     text: &[u8],
 ) -> crate::error::Answer<Response> {
-    let body = match media {
-        Media::Json => Bytes::copy_from_slice(text),
-        Media::Cbor => {
-            let mut out = Vec::with_capacity(text.len());
-            cbor::from_json(text, &mut out)?;
-            Bytes::from(out)
-        }
-    };
-    let mut response = with_status(status, Body::whole(body));
+    let mut out = Vec::with_capacity(text.len());
+    content::encode(media.format, None, text, &mut out)?;
+    let mut response = with_status(status, Body::whole(Bytes::from(out)));
     let headers = response.headers_mut();
     headers.insert(header::VARY, VARY);
     headers.insert(header::CONTENT_TYPE, media.header());
@@ -64,7 +58,7 @@ pub(crate) fn method_not_allowed(
 #[must_use]
 pub(crate) fn problem(failure: &Failure, request: &HeaderMap, id: &HeaderValue) -> Response {
     let (name, status, title) = failure.code.row();
-    let media = Media::negotiate(request).unwrap_or(Media::Json);
+    let media = Media::negotiate(request).unwrap_or(Media::JSON);
     let mut text = Vec::with_capacity(256);
     text.extend_from_slice(b"{\"type\":\"urn:harper:problem:");
     text.extend_from_slice(name.as_bytes());
@@ -77,10 +71,15 @@ pub(crate) fn problem(failure: &Failure, request: &HeaderMap, id: &HeaderValue) 
     text.extend_from_slice(b",\"requestId\":");
     json::push_string(id.to_str().unwrap_or_default(), &mut text);
     text.push(b'}');
+    if media.format == Format::Text {
+        // a person reads it
+        text.clear();
+        json::push_string(&failure.message, &mut text);
+    }
     let mut response =
         value(status, media, &text).unwrap_or_else(|_| with_status(status, Body::default()));
     let headers = response.headers_mut();
-    if media == Media::Json {
+    if media.format == Format::Json {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     }
     if let Some((name, value)) = &failure.header {

@@ -2,6 +2,7 @@
 
 pub(crate) mod body;
 pub(crate) mod etag;
+mod extension;
 pub(crate) mod failure;
 pub(crate) mod files;
 pub(crate) mod guard;

@@ -1,4 +1,7 @@
-//! CBOR both ways, with the types that JSON does not have.
+//! Media types both ways. Here: CBOR, with the types that JSON does not have.
+
+mod bodies;
+mod formats;
 
 use crate::harness::{Client, Home, Reply, Server};
 use ciborium::{Value, cbor};

@@ -60,6 +60,8 @@ pub struct Http {
     pub body_bytes_max: usize,
     /// Size of all request bodies that are held at once.
     pub bodies_bytes_max: usize,
+    /// Parts of a multipart request body.
+    pub multipart_parts_max: usize,
     /// Open connections of the process.
     pub connections_max: usize,
     /// Who is believed about the client.
@@ -199,6 +201,8 @@ pub struct Storage {
 pub struct Query {
     /// Records held to sort them.
     pub sort_records_max: usize,
+    /// Bytes of a result that is held until it is whole.
+    pub held_bytes_max: usize,
 }
 
 /// The admin listener.
@@ -250,7 +254,10 @@ impl Reader<'_> {
                 json: self.text("logging.format") == "json",
             },
             storage: self.storage(),
-            query: Query { sort_records_max: self.size("query.sortRecordsMax") },
+            query: Query {
+                sort_records_max: self.size("query.sortRecordsMax"),
+                held_bytes_max: self.size("query.heldBytesMax"),
+            },
             pool_threads: self.count("pool.threads"),
             pool_queue_max: self.size("pool.queueMax"),
             admin: Admin {
@@ -275,6 +282,7 @@ impl Reader<'_> {
             header_bytes_max: self.size("http.maxHeaderSize"),
             body_bytes_max: self.size("http.bodyBytesMax"),
             bodies_bytes_max: self.size("http.bodiesBytesMax"),
+            multipart_parts_max: self.size("http.multipartPartsMax"),
             connections_max: self.size("http.connectionsMax"),
             proxies: Proxies {
                 trusted: self.networks("http.trustedProxies"),

@@ -49,6 +49,7 @@ pub const KEYS: &[Key] = &[
         "512M",
         "Request bodies that the process holds at once, those under 64 KiB not counted; more is answered with 503.",
     ),
+    key("http.multipartPartsMax", Int(1, 1_000_000), "1000", "Parts of a `multipart/form-data` request body; one more is answered with 413."),
     key("http.connectionsMax", Int(1, 10_000_000), "10000", "Open application connections of the process; one more is answered with 503."),
     key("http.requestQueueLimit", Millis, "20000", "Estimated queue time over which requests are answered with 503.").support(ADMISSION),
     key("http.trustedProxies", Networks, "", "Proxies that are believed: what they say of the client's address, of its scheme and host, and of the id of the request."),
@@ -166,6 +167,12 @@ pub const KEYS: &[Key] = &[
     key("storage.logging", Any, "", "Log of the storage.").support(STDOUT),
     // limits of queries and of background work
     key("query.sortRecordsMax", Int(1, 100_000_000), "100000", "Records that one query may hold to sort them when no index gives the order; more is answered with 400."),
+    key(
+        "query.heldBytesMax",
+        Bytes,
+        "16M",
+        "Bytes of one query's result that are held because its type, MessagePack, begins with the number of records; more is answered with 400.",
+    ),
     key("pool.threads", AutoOr(1, 256), "auto", "Threads for work that may block: cold reads, files, password hashing. `auto` is the number of workers, at least 2."),
     key("pool.queueMax", Int(1, 1_000_000), "1024", "Pieces of such work that may wait; one more is answered with 503."),
     // admin and shutdown

@@ -1,12 +1,15 @@
 //! CBOR (RFC 8949). Out: the schema gives back what JSON cannot carry (bytes, dates, big integers) as CBOR's own
 //! types. In: the same types become their JSON forms.
 
-use super::json;
-use crate::error::{Answer, Code, Failure};
+use super::EncodeError;
+use super::body::{BIGNUM_BYTES_MAX, DEPTH_MAX, invalid};
+use super::json::{self, push_all};
+use super::number::{add_one, bytes_to_decimal, decimal_to_bytes, subtract_one};
+use super::typed::Typed;
+use crate::error::Answer;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ciborium::Value;
-use harper_store::{Kind, TableSchema};
 
 /// Standard date and time string, RFC 8949 §3.4.1.
 const TAG_DATE: u64 = 0;
@@ -16,85 +19,38 @@ const TAG_EPOCH: u64 = 1;
 const TAG_BIGNUM: u64 = 2;
 const TAG_NEGATIVE_BIGNUM: u64 = 3;
 
-/// Appends a stored record, or a part of one, as a CBOR map.
-///
-/// # Errors
-/// 500 when the stored text is damaged.
-pub(crate) fn from_record(schema: &TableSchema, record: &[u8], out: &mut Vec<u8>) -> Answer<()> {
-    let damaged =
-        |error: serde_json::Error| Failure::internal("a stored record cannot be read", &error);
-    let mut entries = Vec::new();
-    for (name, text) in json::members(record).map_err(damaged)? {
-        let kind = schema.attributes.iter().find(|attribute| attribute.name == name);
-        let kind = kind.map_or(&Kind::Any, |attribute| &attribute.kind);
-        entries.push((Value::Text(name.into_owned()), typed(kind, text.get()).map_err(damaged)?));
-    }
-    write(&Value::Map(entries), out)
+/// Appends a value as one CBOR item.
+pub(super) fn push(value: Typed<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    Ok(ciborium::into_writer(&item(value), out)?)
 }
 
-/// Appends any JSON text as CBOR.
-///
-/// # Errors
-/// 500 when the text is not JSON.
-pub(crate) fn from_json(text: &[u8], out: &mut Vec<u8>) -> Answer<()> {
-    let text = std::str::from_utf8(text).unwrap_or_default();
-    let value = typed(&Kind::Any, text)
-        .map_err(|error| Failure::internal("an answer is not JSON", &error))?;
-    write(&value, out)
-}
-
-fn write(value: &Value, out: &mut Vec<u8>) -> Answer<()> {
-    ciborium::into_writer(value, out)
-        .map_err(|error| Failure::internal("a record could not be written as CBOR", &error))
-}
-
-fn typed(kind: &Kind, text: &str) -> Result<Value, serde_json::Error> {
-    Ok(match kind {
-        Kind::BigInt => match big_integer(text) {
-            Some(value) => value,
-            None => untyped(&serde_json::from_str(text)?),
-        },
-        Kind::Bytes | Kind::Blob => match serde_json::from_str::<String>(text) {
-            Ok(encoded) => STANDARD.decode(&encoded).map_or(Value::Text(encoded), Value::Bytes),
-            Err(_) => untyped(&serde_json::from_str(text)?),
-        },
-        Kind::Date => match serde_json::from_str::<String>(text) {
-            Ok(date) => Value::Tag(TAG_DATE, Box::new(Value::Text(date))),
-            Err(_) => untyped(&serde_json::from_str(text)?),
-        },
-        Kind::Array(element) => match json::items(text.as_bytes()) {
-            Ok(items) => {
-                let items = items.iter().map(|item| typed(&element.kind, item.get()));
-                Value::Array(items.collect::<Result<_, _>>()?)
-            }
-            Err(_) => untyped(&serde_json::from_str(text)?),
-        },
-        _ => untyped(&serde_json::from_str(text)?),
-    })
-}
-
-fn untyped(value: &serde_json::Value) -> Value {
+fn item(value: Typed<'_>) -> Value {
     match value {
-        serde_json::Value::Null => Value::Null,
-        serde_json::Value::Bool(value) => Value::Bool(*value),
-        serde_json::Value::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(whole), _) => Value::from(whole),
-            (_, Some(whole)) => Value::from(whole),
-            _ => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
-        },
-        serde_json::Value::String(text) => Value::Text(text.clone()),
-        serde_json::Value::Array(items) => Value::Array(items.iter().map(untyped).collect()),
-        serde_json::Value::Object(members) => Value::Map(
-            members
-                .iter()
-                .map(|(name, value)| (Value::Text(name.clone()), untyped(value)))
-                .collect(),
-        ),
+        Typed::Null => Value::Null,
+        Typed::Bool(value) => Value::Bool(value),
+        Typed::Whole(value) => Value::from(value),
+        Typed::Unsigned(value) => Value::from(value),
+        Typed::Float(value) => Value::Float(value),
+        Typed::Big(digits) => {
+            bignum(digits).unwrap_or_else(|| Value::Float(digits.parse().unwrap_or(f64::NAN)))
+        }
+        Typed::Text(text) => Value::Text(text.into_owned()),
+        Typed::Bytes(bytes) => Value::Bytes(bytes),
+        Typed::Date(date) => Value::Tag(TAG_DATE, Box::new(Value::Text(date.into_owned()))),
+        Typed::Array(items) => Value::Array(items.into_iter().map(item).collect()),
+        Typed::Map(members) => {
+            let members = members.into_iter();
+            Value::Map(
+                members
+                    .map(|(name, value)| (Value::Text(name.into_owned()), item(value)))
+                    .collect(),
+            )
+        }
     }
 }
 
 /// Decimal digits as a CBOR integer, or a bignum where they are too large for one.
-fn big_integer(text: &str) -> Option<Value> {
+fn bignum(text: &str) -> Option<Value> {
     if let Ok(small) = text.parse::<i64>() {
         return Some(Value::from(small));
     }
@@ -111,60 +67,11 @@ fn big_integer(text: &str) -> Option<Value> {
     Some(Value::Tag(tag, Box::new(Value::Bytes(bytes))))
 }
 
-fn decimal_to_bytes(digits: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::<u8>::new(); // little-endian while it grows
-    for digit in digits.chars() {
-        let mut carry = digit.to_digit(10)?;
-        for byte in &mut bytes {
-            let value = u32::from(*byte) * 10 + carry;
-            *byte = (value & 0xff) as u8;
-            carry = value >> 8;
-        }
-        if carry > 0 {
-            bytes.push(carry as u8);
-        }
-    }
-    bytes.reverse();
-    Some(bytes)
-}
-
-fn subtract_one(bytes: &mut [u8]) {
-    for byte in bytes.iter_mut().rev() {
-        let (value, borrowed) = byte.overflowing_sub(1);
-        *byte = value;
-        if !borrowed {
-            return;
-        }
-    }
-}
-
-fn bytes_to_decimal(bytes: &[u8]) -> String {
-    let mut digits = vec![0_u8]; // little-endian
-    for byte in bytes {
-        let mut carry = u32::from(*byte);
-        for digit in &mut digits {
-            let value = u32::from(*digit) * 256 + carry;
-            *digit = (value % 10) as u8;
-            carry = value / 10;
-        }
-        while carry > 0 {
-            digits.push((carry % 10) as u8);
-            carry /= 10;
-        }
-    }
-    digits.iter().rev().map(|digit| char::from(b'0' + digit)).collect()
-}
-
-/// Largest bignum taken from a client, in bytes (more than 300 decimal digits).
-const BIGNUM_BYTES_MAX: usize = 128;
-/// Nesting that is taken from a client.
-const DEPTH_MAX: usize = 64;
-
 /// A CBOR request body as JSON text.
 ///
 /// # Errors
 /// 400 with what is wrong and, for malformed CBOR, the offset.
-pub(crate) fn to_json(body: &[u8]) -> Answer<Vec<u8>> {
+pub(super) fn to_json(body: &[u8]) -> Answer<Vec<u8>> {
     let mut rest = body;
     let value: Value = ciborium::de::from_reader_with_recursion_limit(&mut rest, DEPTH_MAX)
         .map_err(|error| invalid(format!("The body is not valid CBOR: {error}")))?;
@@ -177,10 +84,6 @@ pub(crate) fn to_json(body: &[u8]) -> Answer<Vec<u8>> {
     let mut out = Vec::with_capacity(body.len() * 2);
     push_json(&value, &mut out)?;
     Ok(out)
-}
-
-fn invalid(message: String) -> Box<Failure> {
-    Failure::new(Code::InvalidBody, message)
 }
 
 fn push_json(value: &Value, out: &mut Vec<u8>) -> Answer<()> {
@@ -210,23 +113,6 @@ fn push_json(value: &Value, out: &mut Vec<u8>) -> Answer<()> {
     Ok(())
 }
 
-fn push_all<T>(
-    items: &[T],
-    (open, close): (u8, u8),
-    out: &mut Vec<u8>,
-    mut push: impl FnMut(&T, &mut Vec<u8>) -> Answer<()>,
-) -> Answer<()> {
-    out.push(open);
-    for (index, item) in items.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        push(item, out)?;
-    }
-    out.push(close);
-    Ok(())
-}
-
 fn push_tagged(tag: u64, inner: &Value, out: &mut Vec<u8>) -> Answer<()> {
     match (tag, inner) {
         (TAG_BIGNUM | TAG_NEGATIVE_BIGNUM, Value::Bytes(bytes))
@@ -251,17 +137,6 @@ fn push_tagged(tag: u64, inner: &Value, out: &mut Vec<u8>) -> Answer<()> {
     }
 }
 
-fn add_one(bytes: &mut Vec<u8>) {
-    for byte in bytes.iter_mut().rev() {
-        let (value, carried) = byte.overflowing_add(1);
-        *byte = value;
-        if !carried {
-            return;
-        }
-    }
-    bytes.insert(0, 1);
-}
-
 fn push_epoch(seconds: &Value, out: &mut Vec<u8>) -> Answer<()> {
     let seconds = match seconds {
         Value::Integer(whole) => i128::from(*whole) as f64,
@@ -279,16 +154,21 @@ fn push_epoch(seconds: &Value, out: &mut Vec<u8>) -> Answer<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use harper_store::Attribute;
+    use crate::content::typed;
+    use harper_store::{Attribute, Kind, TableSchema};
 
     fn schema(kind: Kind) -> TableSchema {
-        let attribute = |name: &str, kind| Attribute::new(name, kind);
-        TableSchema::new("data", "T", vec![attribute("id", Kind::Id), attribute("v", kind)])
+        TableSchema::new(
+            "data",
+            "T",
+            vec![Attribute::new("id", Kind::Id), Attribute::new("v", kind)],
+        )
     }
 
     fn there_and_back(kind: Kind, record: &str) -> (Value, String) {
         let mut out = Vec::new();
-        from_record(&schema(kind), record.as_bytes(), &mut out).unwrap();
+        let schema = schema(kind);
+        push(typed::value(Some(&schema), record.as_bytes()).unwrap(), &mut out).unwrap();
         let value: Value = ciborium::from_reader(out.as_slice()).unwrap();
         (value, String::from_utf8(to_json(&out).unwrap()).unwrap())
     }

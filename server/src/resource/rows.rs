@@ -5,14 +5,14 @@ use super::failure::store_failure;
 use super::guard;
 use super::select::{self, Select};
 use crate::auth::access::View;
-use crate::content::Media;
-use crate::error::Answer;
+use crate::content::List;
+use crate::error::{Answer, Code, Failure};
 use crate::exchange::{Body, BodyError, Chunks};
-use crate::metrics::WorkerMetrics;
+use crate::metrics::{Rejected, WorkerMetrics};
 use crate::pool::Pool;
 use crate::services::Services;
 use bytes::Bytes;
-use harper_store::{Budget, Database, QueryRun, Step, TableSchema};
+use harper_store::{Budget, Database, QueryRun, Step};
 use std::sync::Arc;
 
 /// What the first slice may cost: it runs on the worker, for most queries are small.
@@ -26,14 +26,14 @@ pub(crate) struct Rows {
     pub database: Arc<Database>,
     /// The plan and how far it has come.
     pub run: QueryRun,
-    /// The type to encode in.
-    pub media: Media,
+    /// Where the records are written to.
+    pub list: List,
+    /// Bytes that may be held of a list that can only be sent whole.
+    pub held_bytes_max: usize,
     /// The attributes to return.
     pub select: Option<Select>,
     /// What the asker may see.
     pub view: View,
-    /// What the attributes are.
-    pub schema: Arc<TableSchema>,
     /// Counters of the worker that asked.
     pub metrics: Arc<WorkerMetrics>,
 }
@@ -50,28 +50,21 @@ impl Rows {
     /// # Errors
     /// What the first slice that returns something runs into; later errors break off the body.
     pub(crate) async fn body(mut self, services: &Services) -> Answer<Body> {
-        let (open, _, _) = self.media.list_marks();
-        let mut bytes = open.to_vec();
-        let mut slice = self.slice(FIRST, true)?;
+        let mut slice = self.slice(FIRST)?;
         // the head of the answer waits for the first record, so that a failing query gets its error status
         while slice.bytes.is_empty() && !slice.is_last {
             (self, slice) = services
                 .block_on_pool(move || {
-                    let slice = self.slice(LATER, true);
+                    let slice = self.slice(LATER);
                     slice.map(|slice| (self, slice))
                 })
                 .await??;
         }
-        bytes.append(&mut slice.bytes);
+        let bytes = slice.bytes.into();
         if slice.is_last {
-            return Ok(Body::whole(self.ended(bytes).into()).query_result());
+            return Ok(Body::whole(bytes).query_result());
         }
-        Ok(Body::stream(self.stream(bytes.into(), services.pool.clone())).query_result())
-    }
-
-    fn ended(&self, mut bytes: Vec<u8>) -> Vec<u8> {
-        bytes.extend_from_slice(self.media.list_marks().2);
-        bytes
+        Ok(Body::stream(self.stream(bytes, services.pool.clone())).query_result())
     }
 
     fn stream(self, first: Bytes, pool: Pool) -> Chunks {
@@ -81,33 +74,43 @@ impl Rows {
                 return Ok(Some((first, (rows, None, pool))));
             }
             let Some(mut rows) = rows else { return Ok(None) };
-            let sliced =
-                pool.go_on(move || rows.slice(LATER, false).map(|slice| (rows, slice))).await;
+            let sliced = pool.go_on(move || rows.slice(LATER).map(|slice| (rows, slice))).await;
             let (rows, slice) = sliced
                 .map_err(|error| BodyError(error.to_string()))?
                 .map_err(|failure| BodyError(failure.message.into_owned()))?;
-            let bytes = if slice.is_last { rows.ended(slice.bytes) } else { slice.bytes };
             let rows = (!slice.is_last).then_some(rows);
-            Ok(Some((bytes.into(), (rows, None, pool))))
+            Ok(Some((slice.bytes.into(), (rows, None, pool))))
         }))
     }
 
-    fn slice(&mut self, budget: Budget, is_first: bool) -> Answer<Slice> {
-        let Self { database, run, media, select, view, schema, metrics } = self;
-        let (_, separator, _) = media.list_marks();
+    fn slice(&mut self, budget: Budget) -> Answer<Slice> {
+        let Self { database, run, list, held_bytes_max, select, view, metrics } = self;
         let txn = database.read().map_err(|error| store_failure(metrics, error))?;
-        let mut bytes = Vec::with_capacity(1024);
-        let mut failed = None;
+        let (mut scratch, mut failed) = (Vec::new(), None);
         let step = run.step(&txn, budget, &mut |record| {
-            if !bytes.is_empty() || !is_first {
-                bytes.extend_from_slice(separator);
-            }
-            let encoded = guard::shown(view, record.body).and_then(|shown| {
-                select::encode(*media, schema, select.as_ref(), &shown, &mut bytes)
+            let pushed = guard::shown(view, record.body).and_then(|shown| {
+                let (is_record, text) = select::text(select.as_ref(), &shown, &mut scratch)?;
+                list.push(is_record, text)
             });
-            failed = encoded.err().or(failed.take());
+            failed = pushed.err().or(failed.take());
         });
         let step = step.map_err(|error| store_failure(metrics, error))?;
-        failed.map_or(Ok(Slice { bytes, is_last: step == Step::Done }), Err)
+        if let Some(failure) = failed {
+            return Err(failure);
+        }
+        if list.held_bytes() > *held_bytes_max {
+            metrics.rejected(Rejected::HeldBytes);
+            return Err(held_too_much(*held_bytes_max));
+        }
+        let is_last = step == Step::Done;
+        Ok(Slice { bytes: list.take(is_last)?, is_last })
     }
+}
+
+fn held_too_much(bytes_max: usize) -> Box<Failure> {
+    let sentence = format!(
+        "A MessagePack list begins with its length, and this one has more than {bytes_max} bytes: \
+         add limit( ), or ask for a type that can be streamed, such as application/cbor"
+    );
+    Failure::new(Code::InvalidQuery, sentence)
 }

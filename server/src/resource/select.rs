@@ -1,8 +1,7 @@
 //! Which attributes of a record are returned, and in which form.
 
-use crate::content::{self, Media, json};
+use crate::content::json;
 use crate::error::{Answer, Failure};
-use harper_store::TableSchema;
 
 /// What `select(…)` asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,33 +22,31 @@ impl Select {
         let hash = blake3::hash(text.as_bytes()).to_hex();
         format!("-s{}", &hash[..8])
     }
+
+    /// The names of what is selected, in its order.
+    #[must_use]
+    pub(crate) fn columns(&self) -> Vec<String> {
+        match self {
+            Self::Values(name) => vec![name.clone()],
+            Self::Objects(names) | Self::Arrays(names) => names.clone(),
+        }
+    }
 }
 
-/// Appends a stored record, or the selected part of it, in `media` to `out`.
+/// The JSON text of a stored record, or of the selected part of it, made in `scratch`; and whether it is a record,
+/// whose members have the types of the schema.
 ///
 /// # Errors
 /// 500 when the stored text is damaged.
-pub(crate) fn encode(
-    media: Media,
-    schema: &TableSchema,
+pub(crate) fn text<'a>(
     select: Option<&Select>,
-    record: &[u8],
-    out: &mut Vec<u8>,
-) -> Answer<()> {
-    let Some(select) = select else { return content::encode(media, schema, record, out) };
-    match (media, select) {
-        (Media::Json, _) => push(select, record, out),
-        (Media::Cbor, Select::Objects(_)) => {
-            let mut object = Vec::new();
-            push(select, record, &mut object)?;
-            content::cbor::from_record(schema, &object, out)
-        }
-        (Media::Cbor, Select::Values(_) | Select::Arrays(_)) => {
-            let mut text = Vec::new();
-            push(select, record, &mut text)?;
-            content::cbor::from_json(&text, out)
-        }
-    }
+    record: &'a [u8],
+    scratch: &'a mut Vec<u8>,
+) -> Answer<(bool, &'a [u8])> {
+    let Some(select) = select else { return Ok((true, record)) };
+    scratch.clear();
+    push(select, record, scratch)?;
+    Ok((matches!(select, Select::Objects(_)), scratch))
 }
 
 fn push(select: &Select, record: &[u8], out: &mut Vec<u8>) -> Answer<()> {

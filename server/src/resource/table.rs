@@ -1,6 +1,7 @@
 //! A table over HTTP: its description, its collection and its records (RFC 9110 §9.3).
 
 use super::etag;
+use super::extension;
 use super::failure::store_failure;
 use super::guard;
 use super::query::{self, Parsed};
@@ -9,7 +10,7 @@ use super::select::{self, Select};
 use super::write::{self, Change};
 use crate::auth::access::{Access, View};
 use crate::auth::permission::Right;
-use crate::content::Media;
+use crate::content::{self, Columns, Format, List, Media};
 use crate::error::{Answer, Code, Failure};
 use crate::exchange::{Body, Request, Response};
 use crate::reply;
@@ -83,6 +84,11 @@ impl TableResource {
     ) -> Answer<Response> {
         let access = guard::admit(&request.identity, &request.head.method, &self.schema)?;
         let has_query = request.head.uri.query().is_some_and(|query| !query.is_empty());
+        let (rest, media) = extension::split(&self.schema, rest);
+        if let Some(media) = media {
+            // what the path asks for takes the place of what the header does
+            request.head.headers.insert(header::ACCEPT, HeaderValue::from_static(media.name));
+        }
         match Target::parse(rest, has_query)? {
             Target::Record(id) => self.record(services, request, access, &id).await,
             Target::Collection => self.collection(services, request, access, None).await,
@@ -187,11 +193,12 @@ impl TableResource {
         }
         let shown = guard::shown(&view, record.body)?;
         // copied out of the map, so that the snapshot ends before the socket is waited for
-        let body = if media == Media::Json && select.is_none() {
+        let body = if media.format == Format::Json && select.is_none() {
             Bytes::copy_from_slice(&shown)
         } else {
-            let mut out = Vec::with_capacity(shown.len());
-            select::encode(media, &self.schema, select.as_ref(), &shown, &mut out)?;
+            let (mut out, mut scratch) = (Vec::with_capacity(shown.len()), Vec::new());
+            let (is_record, text) = select::text(select.as_ref(), &shown, &mut scratch)?;
+            content::encode(media.format, is_record.then_some(&*self.schema), text, &mut out)?;
             Bytes::from(out)
         };
         drop(txn);
@@ -200,7 +207,7 @@ impl TableResource {
         headers.reserve(8);
         headers.insert(header::ETAG, tag);
         headers.insert(header::VARY, reply::VARY);
-        headers.insert(header::CONTENT_TYPE, media.header());
+        media.describe(headers);
         Ok(response)
     }
 
@@ -231,17 +238,29 @@ impl TableResource {
         let rows = Rows {
             database: Arc::clone(&self.database),
             run: run.map_err(|error| store_failure(&services.metrics, error))?,
-            media,
+            list: self.list_of(media.format, select.as_ref(), &view),
+            held_bytes_max: services.config.query.held_bytes_max,
             select,
             view,
-            schema: Arc::clone(&self.schema),
             metrics: Arc::clone(&services.metrics),
         };
         let mut response = Response::new(rows.body(services).await?);
         let headers = response.headers_mut();
         headers.insert(header::VARY, reply::VARY);
-        headers.insert(header::CONTENT_TYPE, media.header());
+        media.describe(headers);
         Ok(response)
+    }
+
+    /// An empty list of what the query selects and the asker may see.
+    fn list_of(&self, format: Format, select: Option<&Select>, view: &View) -> List {
+        let columns = (format == Format::Csv).then(|| match select {
+            Some(select) => Columns::Selected(select.columns()),
+            None => {
+                let names = self.schema.attributes.iter().map(|attribute| &attribute.name);
+                Columns::Declared(names.filter(|name| view.sees(name)).cloned().collect())
+            }
+        });
+        List::new(format, Arc::clone(&self.schema), columns)
     }
 
     fn parse(&self, request: &Request, prefix: Option<String>) -> Answer<Parsed> {

@@ -7,7 +7,7 @@ use super::failure::store_failure;
 use super::guard::{self, Leave};
 use super::table::TableResource;
 use crate::auth::access::Access;
-use crate::content::{self, Media, json};
+use crate::content::{self, BodyType, Limits, Media, Shape, json};
 use crate::error::{Answer, Code, Failure};
 use crate::exchange::{Request, Response};
 use crate::metrics::Rejected;
@@ -269,7 +269,7 @@ async fn prepare(
     let parse = move |schema: &TableSchema, body: &[u8]| {
         prepare(schema, body).map_err(|error| invalid(&error))
     };
-    parsed(resource, services, request, parse).await
+    parsed(resource, services, request, Shape::One, parse).await
 }
 
 /// One record, or the records of an array.
@@ -280,7 +280,7 @@ async fn prepare_all(
     prepare: Prepare,
 ) -> Answer<(Vec<Prepared>, bool)> {
     let parse = move |schema: &TableSchema, body: &[u8]| prepare_items(schema, body, prepare);
-    parsed(resource, services, request, parse).await
+    parsed(resource, services, request, Shape::Many, parse).await
 }
 
 /// Reads the body and parses it: a small one here, a larger one on the pool.
@@ -288,16 +288,32 @@ async fn parsed<T: Send + 'static>(
     resource: &TableResource,
     services: &Services,
     request: &mut Request,
+    shape: Shape,
     parse: impl FnOnce(&TableSchema, &[u8]) -> Answer<T> + Send + 'static,
 ) -> Answer<T> {
-    let media = content::of_body(&request.head.headers)?;
-    let body = body::read(services, request).await?;
-    if body.len() <= INLINE_BODY_BYTES_MAX {
-        return parse(&resource.schema, &content::to_json(media, body)?);
+    let kind = content::of_body(&request.head.method, &request.head.headers)?;
+    if let BodyType::Verbatim(name) = &kind {
+        return Err(content::unsupported(name.to_str().unwrap_or_default()));
     }
+    let http = &services.config.http;
+    let limits = Limits {
+        parts_max: http.multipart_parts_max,
+        // base64 and names make JSON the longer text
+        json_bytes_max: http.body_bytes_max.saturating_mul(2),
+    };
+    let body = body::read(services, request).await?;
     let schema = Arc::clone(&resource.schema);
-    let work = move || parse(&schema, &content::to_json(media, body)?);
-    services.block_on_pool(work).await?
+    let is_small = body.len() <= INLINE_BODY_BYTES_MAX;
+    let work = move || {
+        let body = content::to_json(&kind, &schema, shape, limits, body)?;
+        parse(&schema, &body)
+    };
+    let parsed = if is_small { work() } else { services.block_on_pool(work).await? };
+    parsed.inspect_err(|failure| {
+        if failure.code == Code::BodyTooLarge {
+            services.metrics.rejected(Rejected::BodyParts);
+        }
+    })
 }
 
 fn prepare_items(

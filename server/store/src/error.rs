@@ -185,7 +185,7 @@ pub enum Invalid {
     #[error("the body is not valid UTF-8")]
     NotUtf8,
     /// The body is not JSON.
-    #[error("{message} at line {line} column {column}")]
+    #[error("the body is not valid JSON: {message} at line {line} column {column}")]
     Syntax {
         /// What was wrong.
         message: String,

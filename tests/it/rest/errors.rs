@@ -62,9 +62,10 @@ fn a_type_that_is_not_offered_is_406_and_one_that_is_not_understood_415() {
         r#"["1"]"#,
         "refused before anything is done"
     );
-    for kind in ["text/plain", "application/xml", "application/merge-patch+json", "text/csv"] {
+    for kind in ["application/merge-patch+json", "text/csv; charset=latin1", "nonsense"] {
         let refused = client.request("PUT", "/Dog/2").body(kind, "{}").send().expect(415);
-        assert!(refused.error().contains(kind), "{refused}");
+        let named = kind.trim_start_matches("text/csv; charset=");
+        assert!(refused.error().contains(named), "{refused}");
     }
     for kind in ["application/json; charset=utf-8", "APPLICATION/JSON"] {
         client.request("PUT", "/Dog/2").body(kind, "{}").send().expect(204);

@@ -1,0 +1,207 @@
+//! Comma-separated values (RFC 4180), with a header. Objects and arrays are JSON text; an absent value and null are
+//! an empty cell.
+
+use super::body::{Limits, Shape, invalid};
+use super::{EncodeError, cell, json};
+use crate::error::{Answer, Code, Failure};
+use harper_store::TableSchema;
+
+/// The column of a value that is no record.
+const VALUE: &str = "value";
+const LINE_END: &[u8] = b"\r\n";
+
+/// Appends a value as a whole table: a record as a header and a row, anything else as a column of values.
+pub(super) fn push_table(text: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let mut columns = Vec::new();
+    add_columns(&mut columns, text)?;
+    push_header(&columns, out);
+    match text.first() {
+        Some(b'[') => {
+            json::items(text)?.iter().try_for_each(|item| push_row(&[], item.get().as_bytes(), out))
+        }
+        _ => push_row(&columns, text, out),
+    }
+}
+
+/// Adds the names that a row has and the columns lack; a row that is no record is a value.
+pub(super) fn add_columns(columns: &mut Vec<String>, row: &[u8]) -> Result<(), EncodeError> {
+    if row.first() == Some(&b'{') {
+        for (name, _) in json::members(row)? {
+            if !columns.iter().any(|column| *column == name) {
+                columns.push(name.into_owned());
+            }
+        }
+    } else if columns.is_empty() {
+        columns.push(VALUE.to_owned());
+    }
+    Ok(())
+}
+
+/// Appends the line of names.
+pub(super) fn push_header(columns: &[String], out: &mut Vec<u8>) {
+    for (index, column) in columns.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        push_quoted(column, out);
+    }
+    out.extend_from_slice(LINE_END);
+}
+
+/// Appends a record, or an array of cells, or a single value, as a line.
+pub(super) fn push_row(
+    columns: &[String],
+    row: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    match row.first() {
+        Some(b'{') => {
+            let members = json::members(row)?;
+            for (index, column) in columns.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                if let Some((_, value)) = members.iter().find(|(name, _)| name == column) {
+                    push_cell(value.get(), out);
+                }
+            }
+        }
+        Some(b'[') => {
+            for (index, item) in json::items(row)?.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                push_cell(item.get(), out);
+            }
+        }
+        _ => push_cell(std::str::from_utf8(row)?, out),
+    }
+    out.extend_from_slice(LINE_END);
+    Ok(())
+}
+
+fn push_cell(value: &str, out: &mut Vec<u8>) {
+    match value.as_bytes().first() {
+        Some(b'"') => match serde_json::from_str::<String>(value) {
+            Ok(text) => push_quoted(&text, out),
+            Err(_) => push_quoted(value, out),
+        },
+        Some(b'{' | b'[') => push_quoted(value, out),
+        _ if value == "null" => {}
+        _ => out.extend_from_slice(value.as_bytes()),
+    }
+}
+
+fn push_quoted(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    for (index, part) in text.split('"').enumerate() {
+        if index > 0 {
+            out.extend_from_slice(b"\"\"");
+        }
+        out.extend_from_slice(part.as_bytes());
+    }
+    out.push(b'"');
+}
+
+/// A CSV body, which begins with a header, as JSON text: an array of the rows, or the one row that is asked for. Empty
+/// cells are left out.
+///
+/// # Errors
+/// 400 with the line; 413 when the JSON would be larger than `limits` allow.
+pub(super) fn to_json(
+    schema: &TableSchema,
+    shape: Shape,
+    limits: Limits,
+    body: &[u8],
+) -> Answer<Vec<u8>> {
+    let wrong = |error: csv::Error| invalid(format!("The body is not valid CSV: {error}"));
+    let mut reader = csv::Reader::from_reader(body);
+    let names = reader.headers().map_err(wrong)?.clone();
+    let columns: Vec<_> = names.iter().map(|name| (name, cell::kind_of(schema, name))).collect();
+    let mut out = vec![b'['];
+    let mut rows = 0;
+    for row in reader.records() {
+        if rows > 0 {
+            out.push(b',');
+        }
+        rows += 1;
+        let row = row.map_err(wrong)?;
+        let cells = columns.iter().zip(&row).filter(|(_, text)| !text.is_empty());
+        json::push_all(cells, (b'{', b'}'), &mut out, |((name, kind), text), out| {
+            json::push_string(name, out);
+            out.push(b':');
+            cell::push(kind, text, out);
+            Ok(())
+        })?;
+        if out.len() > limits.json_bytes_max {
+            let sentence = format!("The rows have more than {} bytes", limits.json_bytes_max);
+            return Err(Failure::new(Code::BodyTooLarge, sentence));
+        }
+    }
+    out.push(b']');
+    match shape {
+        Shape::Many => Ok(out),
+        Shape::One if rows == 1 => Ok(out[1..out.len() - 1].to_vec()),
+        Shape::One => Err(invalid(format!("One record is expected, and the body has {rows} rows"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use harper_store::{Attribute, Kind};
+
+    fn schema() -> TableSchema {
+        TableSchema::new(
+            "data",
+            "T",
+            vec![
+                Attribute::new("id", Kind::Id),
+                Attribute::new("n", Kind::Int),
+                Attribute::new("text", Kind::String),
+            ],
+        )
+    }
+
+    const LIMITS: Limits = Limits { parts_max: 10, json_bytes_max: 1000 };
+
+    fn read(body: &str) -> Result<String, String> {
+        to_json(&schema(), Shape::Many, LIMITS, body.as_bytes())
+            .map(|json| String::from_utf8(json).unwrap())
+            .map_err(|failure| failure.message.into_owned())
+    }
+
+    #[test]
+    fn rows_are_typed_by_the_schema() {
+        assert_eq!(
+            read("\u{feff}id,n,text,other\r\n1,5,\"a \"\"b\"\"\nc\",{}\r\n2,,7,\r\n").unwrap(),
+            r#"[{"id":"1","n":5,"text":"a \"b\"\nc","other":{}},{"id":"2","text":"7"}]"#
+        );
+        assert_eq!(read("id,n\n").unwrap(), "[]");
+        assert!(read("id,n\n1\n").unwrap_err().contains("line: 2"));
+        let long = format!("{}\n{}", "x".repeat(900), "1\n".repeat(9));
+        assert!(read(&long).unwrap_err().contains("more than 1000 bytes"));
+    }
+
+    #[test]
+    fn a_record_needs_one_row() {
+        let one = |body: &[u8]| to_json(&schema(), Shape::One, LIMITS, body);
+        assert_eq!(one(b"n\n5\n").unwrap(), br#"{"n":5}"#);
+        assert!(one(b"n\n5\n6\n").unwrap_err().message.contains("2 rows"));
+    }
+
+    #[test]
+    fn any_value_is_a_table() {
+        let table = |text: &str| {
+            let mut out = Vec::new();
+            push_table(text.as_bytes(), &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(
+            table(r#"{"a":"x \"y\"","b":null,"c":[1]}"#),
+            "\"a\",\"b\",\"c\"\r\n\"x \"\"y\"\"\",,\"[1]\"\r\n"
+        );
+        assert_eq!(table("true"), "\"value\"\r\ntrue\r\n");
+        assert_eq!(table(r#"["a","b"]"#), "\"value\"\r\n\"a\"\r\n\"b\"\r\n");
+    }
+}
