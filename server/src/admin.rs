@@ -52,6 +52,13 @@ impl Sources {
         Self(vec![Box::new(metrics), Box::new(Parts { store, pool }), Box::new(process)])
     }
 
+    /// One more part.
+    #[must_use]
+    pub(crate) fn with(mut self, source: impl Collector + 'static) -> Self {
+        self.0.push(Box::new(source));
+        self
+    }
+
     /// The page of `/metrics`. A family without a value yet is left out.
     fn page(&self) -> prometheus::Result<String> {
         let mut families: Vec<_> = self.0.iter().flat_map(|source| source.collect()).collect();
@@ -129,19 +136,21 @@ fn metrics(admin: &Admin) -> Response<Full<Bytes>> {
     }
 }
 
-/// `ok`, or the list of checks when asked for it or when one fails.
+/// `ok`, or the list of checks when asked for it or when there is something to say.
 fn report(checks: &[Check], verbose: bool) -> Response<Full<Bytes>> {
     let is_good = checks.iter().all(|check| check.fault.is_none());
     let status = if is_good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    if is_good && !verbose {
+    let is_silent = checks.iter().all(|check| check.remark.is_none());
+    if is_good && is_silent && !verbose {
         return text(status, "ok\n".into());
     }
     let mut page = String::new();
-    for Check { name, fault } in checks {
+    for Check { name, fault, remark } in checks {
         // writing to a string cannot fail
-        let _ = match fault {
-            None => writeln!(page, "[+] {name} ok"),
-            Some(fault) => writeln!(page, "[-] {name} failed: {fault}"),
+        let _ = match (fault, remark) {
+            (None, None) => writeln!(page, "[+] {name} ok"),
+            (None, Some(remark)) => writeln!(page, "[+] {name} ok, but: {remark}"),
+            (Some(fault), _) => writeln!(page, "[-] {name} failed: {fault}"),
         };
     }
     text(status, page)

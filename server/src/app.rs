@@ -8,10 +8,11 @@ use crate::health::Health;
 use crate::listen::{self, Reach};
 use crate::metrics::Metrics;
 use crate::pool::Pool;
+use crate::reload::Reloads;
 use crate::resource::files::Files;
 use crate::resource::table::TableResource;
 use crate::route::Routes;
-use crate::telemetry::NOTIFY;
+use crate::telemetry::{self, NOTIFY};
 use crate::worker::{self, Phase, Seed};
 use crate::{admin, cpu};
 use harper_config::{Config, Port, Threads};
@@ -116,13 +117,15 @@ impl StartError {
 
 /// A running server.
 pub(crate) struct App {
-    config: Arc<Config>,
+    config: watch::Sender<Arc<Config>>,
     store: Store,
     users: Arc<Users>,
     workers: Vec<JoinHandle<()>>,
     phase: watch::Sender<Phase>,
     routes: watch::Sender<Arc<Routes>>,
     health: Arc<Health>,
+    /// What came of reading the configuration anew.
+    pub reloads: Reloads,
     /// Where the application is served; none when `http.port` is null.
     pub http: Option<SocketAddr>,
     /// Where metrics and probes are; none when `admin.port` is null.
@@ -136,7 +139,6 @@ impl App {
     /// The first thing that could not be opened, bound or started.
     pub(crate) fn start(plan: Plan) -> Result<Self, StartError> {
         let Plan { config, root, applications, reach, credentials } = plan;
-        let config = Arc::new(config);
         let store = open_store(&root, &config)?;
         let users = Arc::new(Users::open(&store.database("system")?)?);
         ensure_admin(&users, &root, credentials)?;
@@ -157,22 +159,36 @@ impl App {
         let listeners = bind("http.port", config.http.port.as_ref(), reach, count)?;
         let admin_listeners = bind("admin.port", config.admin.port.as_ref(), reach, 1)?;
         let (http, admin) = (address(&listeners), address(&admin_listeners));
+        let (config, followed) = watch::channel(Arc::new(config));
+        let reloads = Reloads::default();
         let health = Health::new(
-            config.admin.stuck_after,
+            followed,
+            reloads.clone(),
             listeners.len(),
             metrics.clone(),
             store.clone(),
             names,
         );
         if let Some(listener) = admin_listeners.into_iter().next() {
-            let sources = admin::Sources::new(metrics.clone(), store.clone(), pool.clone());
+            let sources = admin::Sources::new(metrics.clone(), store.clone(), pool.clone())
+                .with(reloads.clone());
             let health = Arc::clone(&health);
             admin::start(admin::Admin { health, sources }, listener).map_err(StartError::system)?;
         }
         let (phase, _) = watch::channel(Phase::Running);
         let (routes, _) = watch::channel(routes);
-        let mut app =
-            Self { config, store, users, workers: Vec::new(), phase, routes, health, http, admin };
+        let mut app = Self {
+            config,
+            store,
+            users,
+            workers: Vec::new(),
+            phase,
+            routes,
+            health,
+            reloads,
+            http,
+            admin,
+        };
         app.start_workers(count, listeners, [&pool, &logins], &metrics)?;
         Ok(app)
     }
@@ -193,7 +209,7 @@ impl App {
             let seed = Seed {
                 id,
                 listeners: listeners.next().into_iter().collect(),
-                config: Arc::clone(&self.config),
+                config: self.config.subscribe(),
                 pool: pool.clone(),
                 logins: logins.clone(),
                 metrics: metrics.worker(),
@@ -221,17 +237,31 @@ impl App {
         Ok(())
     }
 
+    /// Takes a changed configuration. All that reads it at the time of use follows at once; what has to be told is told
+    /// here.
+    pub(crate) fn reconfigure(&self, config: Config) {
+        telemetry::configure(&config.logging);
+        self.store.set_limits(&store_options(&config));
+        self.config.send_replace(Arc::new(config));
+    }
+
     /// Stops: readiness fails, the configured delay passes, the listeners close, requests under way finish within
-    /// the configured time. Returns whether all did.
-    #[must_use]
-    pub(crate) fn stop(self) -> bool {
+    /// the configured time, or until `cut` is ready. Returns whether all did.
+    pub(crate) async fn stop(self, cut: impl Future<Output = ()>) -> bool {
         tracing::info!(target: NOTIFY, "stopping");
         self.health.stop();
-        std::thread::park_timeout(self.config.shutdown.delay);
-        self.phase.send_replace(Phase::Draining);
-        let all_finished = self.workers_end_within(self.config.shutdown.timeout);
+        let harper_config::Shutdown { delay, timeout } = self.config.borrow().shutdown;
+        let drained = async {
+            tokio::time::sleep(delay).await;
+            self.phase.send_replace(Phase::Draining);
+            self.workers_end_within(timeout).await
+        };
+        let all_finished = tokio::select! {
+            all_finished = drained => all_finished,
+            () = cut => false,
+        };
         self.phase.send_replace(Phase::Ended);
-        self.workers_end_within(LAST_GRACE);
+        self.workers_end_within(LAST_GRACE).await;
         if !all_finished {
             tracing::warn!("some requests did not finish in time and were cut");
         }
@@ -239,11 +269,11 @@ impl App {
     }
 
     /// Waits until every worker has ended, but not longer than `limit`; returns whether all have.
-    fn workers_end_within(&self, limit: Duration) -> bool {
+    async fn workers_end_within(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let all_ended = || self.workers.iter().all(JoinHandle::is_finished);
         while Instant::now() < deadline && !all_ended() {
-            std::thread::park_timeout(Duration::from_millis(5));
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         all_ended()
     }
@@ -252,11 +282,15 @@ impl App {
 fn open_store(root: &Path, config: &Config) -> Result<Store, StartError> {
     std::fs::create_dir_all(root)
         .map_err(|error| StartError::File { path: root.display().to_string(), error })?;
+    let path = config.storage.path.clone().unwrap_or_else(|| root.join("database"));
+    Ok(Store::open(root, &path, store_options(config))?)
+}
+
+fn store_options(config: &Config) -> harper_store::Options {
     let storage = &config.storage;
-    let path = storage.path.clone().unwrap_or_else(|| root.join("database"));
     let durability =
         if storage.write_async { Durability::LastCommitsMayBeLost } else { Durability::Full };
-    let options = harper_store::Options {
+    harper_store::Options {
         map_bytes: storage.map_bytes,
         durability,
         tables_max: storage.trees_max,
@@ -271,8 +305,7 @@ fn open_store(root: &Path, config: &Config) -> Result<Store, StartError> {
         sweep_interval: storage.sweep_interval,
         sync_delay: storage.sync_delay,
         ..harper_store::Options::default()
-    };
-    Ok(Store::open(root, &path, options)?)
+    }
 }
 
 /// Makes the administrator as given, or, on a root without users, one with a generated password.

@@ -1,6 +1,7 @@
 //! The command line: what to do, with which configuration, and the exit code of it.
 
 mod check;
+mod reload;
 mod serve;
 mod sources;
 

@@ -11,6 +11,7 @@ use crate::exchange::{Body, Client, Finished, Request, RequestBody};
 use crate::metrics::{Closed, WorkerMetrics};
 use crate::{chain, route::Routes, services::Services};
 use entry::Refusal;
+use harper_config::Config;
 use http::{HeaderValue, Uri, header};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -32,6 +33,9 @@ use tokio::net::TcpStream;
 const LINGER_BYTES_MAX: usize = 512 * 1024;
 /// Time for it.
 const LINGER_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// What hyper keeps of a connection's bytes at most; its own default.
+const BUFFER_BYTES_MAX: usize = 8192 + 4096 * 100;
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,14 +80,22 @@ pub(crate) struct ConnState {
 
 /// What the connections of one worker share.
 pub(crate) struct Shared {
-    /// Configuration, pool, counters, credentials.
-    pub services: Services,
+    /// What a request uses; replaced when the configuration changes.
+    pub services: RefCell<Rc<Services>>,
+    /// This worker's counters.
+    pub metrics: Arc<WorkerMetrics>,
     /// The routes now; replaced by a reload.
     pub routes: RefCell<Rc<OwnRoutes>>,
     /// The time at the last sweep: precise enough for deadlines, and free to read.
     pub coarse_now: Cell<Instant>,
-    /// The HTTP/1 settings.
-    pub http1: http1::Builder,
+}
+
+impl Shared {
+    /// The services as they are now.
+    #[must_use]
+    pub(crate) fn services(&self) -> Rc<Services> {
+        Rc::clone(&self.services.borrow())
+    }
 }
 
 /// A worker's own handle on the routes: requests count it up and down without a locked instruction.
@@ -146,7 +158,7 @@ impl ConnState {
     }
 
     fn metrics(&self) -> &WorkerMetrics {
-        &self.shared.services.metrics
+        &self.shared.metrics
     }
 
     /// Ends the connection if it has been in its stage for too long.
@@ -158,7 +170,8 @@ impl ConnState {
     }
 
     fn is_overdue(&self, now: Instant) -> bool {
-        let http = &self.shared.services.config.http;
+        let services = self.shared.services.borrow();
+        let http = &services.config.http;
         let limit = match self.stage.get() {
             Stage::Idle => http.keep_alive_timeout,
             Stage::Head => http.headers_timeout,
@@ -218,7 +231,8 @@ async fn peer_of(
     stream: &mut TcpStream,
     address: SocketAddr,
 ) -> Result<Peer, Closed> {
-    let proxies = &state.shared.services.config.http.proxies;
+    let services = state.shared.services();
+    let proxies = &services.config.http.proxies;
     if !proxies.use_proxy_protocol || !proxies.trust(address.ip().to_canonical()) {
         return Ok(Peer { address, is_proxied: false });
     }
@@ -255,14 +269,15 @@ pub(crate) async fn serve(state: Rc<ConnState>, mut stream: TcpStream, peer: Soc
     let shared = Rc::clone(&state.shared);
     let peer = match peer_of(&state, &mut stream, peer).await {
         Ok(peer) => peer,
-        Err(closed) => return shared.services.metrics.closed(closed),
+        Err(closed) => return shared.metrics.closed(closed),
     };
     let service = service_fn({
         let state = Rc::clone(&state);
         move |request| answer(Rc::clone(&state), request, peer)
     });
     let io = TokioIo::new(Io::new(stream, Rc::clone(&state)));
-    let mut connection = shared.http1.serve_connection(io, service);
+    let http1 = http1(&shared.services.borrow().config);
+    let mut connection = http1.serve_connection(io, service);
     let mut is_told = false;
     let ended = poll_fn(|cx| {
         state.register(cx);
@@ -285,7 +300,7 @@ pub(crate) async fn serve(state: Rc<ConnState>, mut stream: TcpStream, peer: Soc
         }
     });
     let ended = ended.await;
-    shared.services.metrics.closed(match &ended {
+    shared.metrics.closed(match &ended {
         None if state.stage.get() == Stage::Idle => Closed::Idle,
         None => Closed::Timeout,
         Some(_) if state.late.get() != Late::No => Closed::Timeout,
@@ -300,6 +315,15 @@ pub(crate) async fn serve(state: Rc<ConnState>, mut stream: TcpStream, peer: Soc
     if ended.is_some() && (state.refused.get().is_some() || state.is_mid_body.get()) {
         linger(connection.into_parts().io.into_inner().into_inner()).await;
     }
+}
+
+/// HTTP/1 as measured: hyper's own builder, no pipelined flushes, which lose answers before a close.
+fn http1(config: &Config) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    // the entry bounds heads; hyper must have room for one whose target it had to encode
+    let buffer_bytes_max = (3 * config.http.header_bytes_max).max(BUFFER_BYTES_MAX);
+    builder.keep_alive(true).pipeline_flush(false).max_buf_size(buffer_bytes_max);
+    builder
 }
 
 /// Reads what still comes on a connection that has been closed for writing: closing it altogether while the client
@@ -337,9 +361,10 @@ async fn answer(
     let mut request = Request::new(head, body, client);
     request.refused = state.begin_request().map(|refusal| refusal.failure());
     let shared = &state.shared;
-    let routes = Rc::clone(&shared.routes.borrow());
-    let _in_flight = InFlight::begin(&shared.services.metrics);
-    let mut response = chain::handle(&shared.services, &routes.0, request).await;
+    // one snapshot for the whole request, whatever changes meanwhile
+    let (services, routes) = (shared.services(), Rc::clone(&shared.routes.borrow()));
+    let _in_flight = InFlight::begin(&shared.metrics);
+    let mut response = chain::handle(&services, &routes.0, request).await;
     let finished = Rc::clone(&state);
     response.body_mut().on_finish(Finished(finished));
     Ok(response)

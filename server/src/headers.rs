@@ -4,6 +4,7 @@ use harper_config::{Config, Cors};
 use http::{HeaderName, HeaderValue, header};
 
 /// Headers of answers, ready to be sent.
+#[derive(Clone)]
 pub(crate) struct AnswerHeaders {
     /// The value of `Keep-Alive` on connections that stay open.
     pub keep_alive: HeaderValue,
@@ -20,6 +21,7 @@ pub(crate) struct AnswerHeaders {
 }
 
 /// Values of CORS headers; none where a header is not sent.
+#[derive(Clone)]
 pub(crate) struct CorsHeaders {
     /// `Access-Control-Allow-Headers`.
     pub allow: Option<HeaderValue>,

@@ -1,15 +1,19 @@
 //! What the probes report: whether the process has started, whether it should get requests, whether it lives.
 
 use crate::metrics::{Metrics, WorkerMetrics};
+use crate::reload::Reloads;
+use harper_config::Config;
 use harper_store::Store;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
+use tokio::sync::watch;
 
 /// The state of the process as seen from outside.
 pub(crate) struct Health {
     begun: Instant,
-    stuck_after: Duration,
+    config: watch::Receiver<Arc<Config>>,
+    reloads: Reloads,
     listeners_wanted: usize,
     listening: AtomicUsize,
     stopping: AtomicBool,
@@ -25,11 +29,14 @@ pub(crate) struct Check {
     pub name: String,
     /// What is wrong with it; none when all is well.
     pub fault: Option<String>,
+    /// What is not as wished, though requests are served as before.
+    pub remark: Option<String>,
 }
 
 impl Check {
     fn new(name: impl Into<String>, is_good: bool, fault: &str) -> Self {
-        Self { name: name.into(), fault: (!is_good).then(|| fault.to_owned()) }
+        let fault = (!is_good).then(|| fault.to_owned());
+        Self { name: name.into(), fault, remark: None }
     }
 }
 
@@ -37,7 +44,8 @@ impl Health {
     /// A process that has not started yet.
     #[must_use]
     pub(crate) fn new(
-        stuck_after: Duration,
+        config: watch::Receiver<Arc<Config>>,
+        reloads: Reloads,
         listeners_wanted: usize,
         metrics: Metrics,
         store: Store,
@@ -45,7 +53,8 @@ impl Health {
     ) -> Arc<Self> {
         Arc::new(Self {
             begun: Instant::now(),
-            stuck_after,
+            config,
+            reloads,
             listeners_wanted,
             listening: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
@@ -82,7 +91,8 @@ impl Health {
     #[must_use]
     pub(crate) fn live(&self) -> Vec<Check> {
         let now = self.now_ms();
-        let silence_max = u64::try_from(self.stuck_after.as_millis()).unwrap_or(u64::MAX);
+        let stuck_after = self.config.borrow().admin.stuck_after;
+        let silence_max = u64::try_from(stuck_after.as_millis()).unwrap_or(u64::MAX);
         let workers = self.metrics.workers();
         let checks = workers.iter().enumerate().map(|(number, worker)| {
             let silence = now.saturating_sub(worker.heartbeat_ms.load(Ordering::Relaxed));
@@ -100,11 +110,14 @@ impl Health {
         checks.push(Check::new("shutdown", !stopping, "the process is stopping"));
         for database in self.store.databases() {
             let fault = database.read().err().map(|error| error.to_string());
-            checks.push(Check { name: format!("store {}", database.name()), fault });
+            let name = format!("store {}", database.name());
+            checks.push(Check { name, fault, remark: None });
         }
         let loaded =
             self.components.iter().map(|name| Check::new(format!("component {name}"), true, ""));
         checks.extend(loaded);
+        let remark = self.reloads.remark();
+        checks.push(Check { remark, ..Check::new("configuration", true, "") });
         checks
     }
 

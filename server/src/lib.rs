@@ -19,6 +19,7 @@ mod health;
 mod listen;
 mod metrics;
 mod pool;
+mod reload;
 mod reply;
 mod resource;
 mod route;

@@ -8,31 +8,40 @@ use crate::headers::AnswerHeaders;
 use crate::metrics::{Rejected, WorkerMetrics};
 use crate::pool::{Pool, PoolError};
 use harper_config::Config;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-/// The services of one worker.
+/// The services of one worker as they are now. A request takes one snapshot and keeps it to its end; a change of the
+/// configuration makes another.
+#[derive(Clone)]
 pub(crate) struct Services {
-    /// The configuration.
+    /// The configuration. Read it where it is used; whatever copies a value does not follow a change.
     pub config: Arc<Config>,
     /// Threads for blocking work.
     pub pool: Pool,
     /// This worker's counters.
     pub metrics: Arc<WorkerMetrics>,
     /// Who is who.
-    pub credentials: Credentials,
+    pub credentials: Rc<Credentials>,
     /// Who a loopback client without credentials is, where `authentication.authorizeLocal` says so.
     pub local_user: Rc<User>,
     /// Headers of answers, made from the configuration.
     pub headers: AnswerHeaders,
     /// Bytes of larger request bodies that the process holds now.
     pub bodies_bytes: Arc<AtomicUsize>,
-    /// Whether connections are ending because the process stops.
-    pub draining: std::cell::Cell<bool>,
+    /// Whether connections end with their next answer: the process stops, or this worker is one too many.
+    pub is_ending: Rc<Cell<bool>>,
 }
 
 impl Services {
+    /// The same under another configuration. What is remembered, counted or held goes on.
+    #[must_use]
+    pub(crate) fn with_config(&self, config: Arc<Config>) -> Self {
+        Self { headers: AnswerHeaders::new(&config), config, ..self.clone() }
+    }
+
     /// Runs blocking work and says what the client is told when there is no room for it.
     ///
     /// # Errors

@@ -6,14 +6,17 @@
 use crossbeam_channel::{Sender, bounded};
 use std::fmt;
 use std::io::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Subscriber};
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing::subscriber::Interest;
+use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::fmt::format::{
+    self, Format, FormatEvent, FormatFields, Json, JsonFields, Writer,
+};
 use tracing_subscriber::fmt::{FmtContext, MakeWriter};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -26,6 +29,21 @@ const END_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
 /// Lines dropped because the queue was full, since the start of the process.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
+/// The levels that `logging.level` names, from the fewest lines to the most.
+const LEVELS: [LevelFilter; 5] = [
+    LevelFilter::ERROR,
+    LevelFilter::WARN,
+    LevelFilter::INFO,
+    LevelFilter::DEBUG,
+    LevelFilter::TRACE,
+];
+
+/// The level now: its place in [`LEVELS`].
+static LEVEL: AtomicUsize = AtomicUsize::new(1);
+
+/// Whether lines are JSON now.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
 /// Target of lines that are written at any level: what a person must see.
 pub(crate) const NOTIFY: &str = "notify";
 
@@ -36,6 +54,21 @@ pub(crate) const REQUEST: &str = "http";
 #[must_use]
 pub(crate) fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
+}
+
+/// Writes lines of another level or form from now on.
+pub(crate) fn configure(config: &harper_config::Logging) {
+    let level = match config.level.as_str() {
+        "trace" => 4,
+        "debug" => 3,
+        "info" => 2,
+        "warn" => 1,
+        _ => 0,
+    };
+    LEVEL.store(level, Ordering::Relaxed);
+    IS_JSON.store(config.json, Ordering::Relaxed);
+    // every place in the program that logs remembers whether anybody wants its lines
+    tracing::callsite::rebuild_interest_cache();
 }
 
 /// Starts the log. A second call has no effect.
@@ -52,19 +85,14 @@ pub(crate) fn start(config: &harper_config::Logging) -> std::io::Result<Guard> {
         }
     })?;
     let output = Output { queue: queue.clone() };
-    let filter = Targets::new()
-        .with_default(filter_of(&config.level))
-        .with_target(NOTIFY, LevelFilter::INFO)
-        .with_target(REQUEST, LevelFilter::INFO);
-    let registry = tracing_subscriber::registry().with(filter);
-    let started = if config.json {
-        let json = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(output);
-        registry.with(json.with_thread_names(true).with_current_span(false)).try_init()
-    } else {
-        let text = tracing_subscriber::fmt::layer().event_format(HarperLine).with_writer(output);
-        registry.with(text).try_init()
-    };
-    let _ = started;
+    configure(config);
+    let json = format::json().flatten_event(true).with_thread_names(true).with_current_span(false);
+    let lines = tracing_subscriber::fmt::layer()
+        .event_format(LogLine { json })
+        .fmt_fields(JsonFields::new())
+        .with_writer(output);
+    // there is a log already when this is not the first call
+    let _ = tracing_subscriber::registry().with(Filter).with(lines).try_init();
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(%place, "a fault of the program: {}", panic.payload_as_str().unwrap_or("?"));
@@ -88,13 +116,34 @@ impl Drop for Guard {
     }
 }
 
-fn filter_of(level: &str) -> LevelFilter {
-    match level {
-        "trace" => LevelFilter::TRACE,
-        "debug" => LevelFilter::DEBUG,
-        "info" => LevelFilter::INFO,
-        "warn" => LevelFilter::WARN,
-        _ => LevelFilter::ERROR,
+/// Which lines are wanted. It is asked once for each place in the program that logs, and again by [`configure`].
+struct Filter;
+
+impl Filter {
+    fn wants(metadata: &Metadata<'_>) -> bool {
+        let least = match metadata.target() {
+            NOTIFY | REQUEST => LevelFilter::INFO,
+            _ => Self::level(),
+        };
+        *metadata.level() <= least
+    }
+
+    fn level() -> LevelFilter {
+        LEVELS.get(LEVEL.load(Ordering::Relaxed)).copied().unwrap_or(LevelFilter::WARN)
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Filter {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if Self::wants(metadata) { Interest::always() } else { Interest::never() }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        Self::wants(metadata)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(Self::level().max(LevelFilter::INFO))
     }
 }
 
@@ -137,6 +186,30 @@ impl Drop for LineWriter {
         let line = std::mem::take(&mut self.line);
         if !line.is_empty() && self.queue.try_send(Line::Text(line)).is_err() {
             DROPPED.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A line in the form of `logging.format`.
+struct LogLine {
+    json: Format<Json>,
+}
+
+impl<S, N> FormatEvent<S, N> for LogLine
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        if IS_JSON.load(Ordering::Relaxed) {
+            self.json.format_event(context, writer, event)
+        } else {
+            HarperLine.format_event(context, writer, event)
         }
     }
 }

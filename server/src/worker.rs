@@ -11,7 +11,6 @@ use crate::pool::Pool;
 use crate::route::Routes;
 use crate::services::Services;
 use harper_config::Config;
-use hyper::server::conn::http1;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
@@ -30,8 +29,6 @@ use tokio::task::{LocalSet, spawn_local};
 const SWEEP: Duration = Duration::from_millis(250);
 /// How long accepting pauses when the process has no more file descriptors.
 const OUT_OF_FILES_PAUSE: Duration = Duration::from_millis(100);
-/// What hyper keeps of a connection's bytes at most; its own default.
-const BUFFER_BYTES_MAX: usize = 8192 + 4096 * 100;
 /// What a client beyond `http.connectionsMax` is told.
 const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\
     Retry-After: 1\r\nContent-Length: 0\r\n\r\n";
@@ -53,8 +50,8 @@ pub(crate) struct Seed {
     pub id: usize,
     /// Its own sockets.
     pub listeners: Vec<StdListener>,
-    /// The configuration.
-    pub config: Arc<Config>,
+    /// The configuration, replaced when its live keys change.
+    pub config: watch::Receiver<Arc<Config>>,
     /// Threads for blocking work.
     pub pool: Pool,
     /// Threads that verify passwords.
@@ -107,28 +104,22 @@ fn run(seed: Seed) -> io::Result<()> {
             bodies_bytes,
             health,
         } = seed;
-        let ttl = config.authentication.cache_ttl;
-        let credentials =
-            Credentials::new(users, logins, Arc::clone(&metrics), credentials_key, ttl);
-        let headers = AnswerHeaders::new(&config);
-        let http1 = http1(&config);
-        let draining = Cell::new(false);
-        let local_user = Rc::new(User::local());
+        let credentials = Credentials::new(users, logins, Arc::clone(&metrics), credentials_key);
         let services = Services {
-            config,
+            config: Arc::clone(&config.borrow()),
             pool,
-            metrics,
-            credentials,
-            local_user,
-            headers,
+            metrics: Arc::clone(&metrics),
+            credentials: Rc::new(credentials),
+            local_user: Rc::new(User::local()),
+            headers: AnswerHeaders::new(&config.borrow()),
             bodies_bytes,
-            draining,
+            is_ending: Rc::default(),
         };
         let shared = Rc::new(Shared {
-            services,
+            services: RefCell::new(Rc::new(services)),
+            metrics,
             routes: RefCell::new(Rc::new(OwnRoutes(Arc::clone(&routes.borrow())))),
             coarse_now: Cell::new(Instant::now()),
-            http1,
         });
         let worker = Rc::new(Worker {
             shared,
@@ -139,6 +130,7 @@ fn run(seed: Seed) -> io::Result<()> {
         });
         spawn_local(Rc::clone(&worker).keep_time());
         spawn_local(Rc::clone(&worker).follow_routes(routes));
+        spawn_local(Rc::clone(&worker).follow_config(config));
         let accepting: Vec<_> = listeners
             .into_iter()
             .map(|listener| spawn_local(Rc::clone(&worker).accept(listener, phase.clone())))
@@ -150,15 +142,6 @@ fn run(seed: Seed) -> io::Result<()> {
         worker.drain(phase).await;
     });
     Ok(())
-}
-
-/// HTTP/1 as measured: hyper's own builder, no pipelined flushes, which lose answers before a close.
-fn http1(config: &Config) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    // the entry bounds heads; hyper must have room for one whose target it had to encode
-    let buffer_bytes_max = (3 * config.http.header_bytes_max).max(BUFFER_BYTES_MAX);
-    builder.keep_alive(true).pipeline_flush(false).max_buf_size(buffer_bytes_max);
-    builder
 }
 
 struct Worker {
@@ -178,7 +161,7 @@ impl Worker {
             tick.tick().await;
             let now = Instant::now();
             self.shared.coarse_now.set(now);
-            self.health.beat(&self.shared.services.metrics);
+            self.health.beat(&self.shared.metrics);
             for state in self.open.borrow().values() {
                 state.sweep(now);
             }
@@ -189,6 +172,13 @@ impl Worker {
         while routes.changed().await.is_ok() {
             let current = Arc::clone(&routes.borrow_and_update());
             self.shared.routes.replace(Rc::new(OwnRoutes(current)));
+        }
+    }
+
+    async fn follow_config(self: Rc<Self>, mut config: watch::Receiver<Arc<Config>>) {
+        while config.changed().await.is_ok() {
+            let services = self.shared.services().with_config(config.borrow_and_update().clone());
+            self.shared.services.replace(Rc::new(services));
         }
     }
 
@@ -226,7 +216,7 @@ impl Worker {
     }
 
     fn open(self: &Rc<Self>, mut stream: TcpStream, peer: SocketAddr) {
-        let services = &self.shared.services;
+        let services = self.shared.services();
         services.metrics.accepted.add(1);
         if self.connections.fetch_add(1, Ordering::Relaxed) >= services.config.http.connections_max
         {
@@ -254,7 +244,7 @@ impl Worker {
 
     /// Lets every connection finish its request; returns when all have, or when the process gives up on them.
     async fn drain(&self, mut phase: watch::Receiver<Phase>) {
-        self.shared.services.draining.set(true);
+        self.shared.services.borrow().is_ending.set(true);
         for state in self.open.borrow().values() {
             state.drain();
         }
@@ -286,6 +276,6 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.worker.open.borrow_mut().remove(&self.number);
         self.worker.connections.fetch_sub(1, Ordering::Relaxed);
-        self.worker.shared.services.metrics.connections.add(-1);
+        self.worker.shared.metrics.connections.add(-1);
     }
 }

@@ -100,6 +100,21 @@ fn the_deadline_cuts_a_request_that_is_stuck() {
 }
 
 #[test]
+fn told_twice_it_ends_at_once() {
+    for delay in ["0", "60s"] {
+        let launch = launch().set("shutdown.timeout=60s").set(&format!("shutdown.delay={delay}"));
+        let mut server = launch.start();
+        let _stuck = begin_upload(&server, "1");
+        let begun = Instant::now();
+        server.signal(Signal::TERM);
+        server.line("stopping");
+        server.signal(Signal::INT);
+        assert_eq!(server.wait().code(), Some(1), "an unfinished request is no success");
+        assert!(begun.elapsed() < Duration::from_secs(15), "took {:?}", begun.elapsed());
+    }
+}
+
+#[test]
 fn connections_that_send_nothing_do_not_hold_the_process() {
     let mut server = launch().set("shutdown.timeout=15s").start();
     let mut silent: Vec<_> = (0..10).map(|_| server.wire()).collect();

@@ -27,6 +27,7 @@ mod expiry;
 mod files;
 mod harness;
 mod http;
+mod live;
 mod query;
 mod rest;
 mod storage;

@@ -104,6 +104,13 @@ impl Key {
         self
     }
 
+    /// The same key, followed while the server runs. `tests/it/live` has a case for each such key.
+    #[must_use]
+    pub const fn live(mut self) -> Self {
+        self.reload = Reload::Live;
+        self
+    }
+
     /// The environment variable that sets it, such as `HTTP_PORT` for `http.port`.
     #[must_use]
     pub fn env(&self) -> String {

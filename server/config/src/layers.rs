@@ -73,6 +73,8 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
     /// Every key that the server acts on, in table order.
     pub effective: Vec<Effective>,
+    /// Sections that some source has, for those whose mere presence means something.
+    pub(crate) sections: BTreeSet<String>,
 }
 
 /// Reads all sources, reporting every problem in one run.
@@ -269,7 +271,12 @@ impl Layers {
         }
         let failed = self.problems.iter().any(|problem| problem.severity == Severity::Error);
         self.problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
-        Loaded { config: (!failed).then_some(config), problems: self.problems, effective }
+        Loaded {
+            config: (!failed).then_some(config),
+            problems: self.problems,
+            effective,
+            sections: self.sections,
+        }
     }
 
     fn effective_origin(&self, name: &str) -> Origin {

@@ -26,7 +26,6 @@ pub(crate) struct Credentials {
     pool: Pool,
     metrics: Arc<WorkerMetrics>,
     key: Fingerprint,
-    ttl: Duration,
     generation: Cell<u64>,
     known: RefCell<HashMap<Fingerprint, (Identity, Instant)>>,
     being_verified: RefCell<HashMap<Fingerprint, Rc<Notify>>>,
@@ -41,27 +40,31 @@ impl Credentials {
         pool: Pool,
         metrics: Arc<WorkerMetrics>,
         key: Fingerprint,
-        ttl: Duration,
     ) -> Self {
         let generation = Cell::new(users.generation());
         let (known, being_verified) = (RefCell::default(), RefCell::default());
-        Self { users, pool, metrics, key, ttl, generation, known, being_verified }
+        Self { users, pool, metrics, key, generation, known, being_verified }
     }
 
-    /// Who sent this `Authorization` header.
+    /// Who sent this `Authorization` header; what was verified less than `ttl` ago is not verified again.
     ///
     /// # Errors
     /// 401 with Harper's sentence for wrong credentials, 503 when too many are being verified.
-    pub(crate) async fn identify(&self, header: &[u8], now: Instant) -> Answer<Identity> {
+    pub(crate) async fn identify(
+        &self,
+        header: &[u8],
+        now: Instant,
+        ttl: Duration,
+    ) -> Answer<Identity> {
         let fingerprint = *blake3::keyed_hash(&self.key, header).as_bytes();
-        if let Some(identity) = self.recall(&fingerprint, now) {
+        if let Some(identity) = self.recall(&fingerprint, now, ttl) {
             self.metrics.credentials_cached.add(1);
             return Ok(identity);
         }
         let Some((name, password)) = parse_basic(header)? else { return Ok(Identity::Anonymous) };
         while let Some(other) = self.other_verification(&fingerprint) {
             other.notified().await;
-            if let Some(identity) = self.recall(&fingerprint, now) {
+            if let Some(identity) = self.recall(&fingerprint, now, ttl) {
                 return Ok(identity);
             }
         }
@@ -71,7 +74,7 @@ impl Credentials {
         if let Ok(identity) = &verified
             && generation == self.users.generation()
         {
-            self.remember(fingerprint, identity.clone());
+            self.remember(fingerprint, identity.clone(), ttl);
         }
         verified
     }
@@ -80,25 +83,26 @@ impl Credentials {
         self.being_verified.borrow().get(fingerprint).cloned()
     }
 
-    fn recall(&self, fingerprint: &Fingerprint, now: Instant) -> Option<Identity> {
+    fn recall(&self, fingerprint: &Fingerprint, now: Instant, ttl: Duration) -> Option<Identity> {
         let generation = self.users.generation();
         if self.generation.replace(generation) != generation {
             self.known.borrow_mut().clear();
         }
         let known = self.known.borrow();
-        known.get(fingerprint).filter(|(_, until)| now < *until).map(|(who, _)| who.clone())
+        let (who, since) = known.get(fingerprint)?;
+        (now.saturating_duration_since(*since) < ttl).then(|| who.clone())
     }
 
-    fn remember(&self, fingerprint: Fingerprint, identity: Identity) {
+    fn remember(&self, fingerprint: Fingerprint, identity: Identity, ttl: Duration) {
         let now = Instant::now();
         let mut known = self.known.borrow_mut();
         if known.len() >= CREDENTIALS_MAX {
-            known.retain(|_, (_, until)| now < *until);
+            known.retain(|_, (_, since)| now.saturating_duration_since(*since) < ttl);
         }
         if known.len() >= CREDENTIALS_MAX {
             known.clear();
         }
-        known.insert(fingerprint, (identity, now + self.ttl));
+        known.insert(fingerprint, (identity, now));
     }
 
     async fn verify(&self, name: String, password: String) -> Answer<Identity> {
@@ -185,6 +189,7 @@ mod tests {
     }
 
     struct Fixture {
+        ttl: Duration,
         _root: tempfile::TempDir,
         users: Arc<Users>,
         credentials: Credentials,
@@ -198,13 +203,13 @@ mod tests {
         let users = Arc::new(Users::open(&store.database("system").unwrap()).unwrap());
         users.ensure_super_user("admin", "right").unwrap();
         let (pool, metrics) = (Pool::start("test", 2, 8).unwrap(), Arc::default());
-        let credentials = Credentials::new(Arc::clone(&users), pool, metrics, [7; 32], ttl);
-        Fixture { _root: root, users, credentials }
+        let credentials = Credentials::new(Arc::clone(&users), pool, metrics, [7; 32]);
+        Fixture { ttl, _root: root, users, credentials }
     }
 
     fn ask(fixture: &Fixture, text: &str) -> Answer<Identity> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(fixture.credentials.identify(&basic(text), Instant::now()))
+        runtime.block_on(fixture.credentials.identify(&basic(text), Instant::now(), fixture.ttl))
     }
 
     #[test]
@@ -236,7 +241,8 @@ mod tests {
         let fixture = fixture(Duration::from_secs(60));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let header = basic("admin:right");
-        let all = (0..8).map(|_| fixture.credentials.identify(&header, Instant::now()));
+        let all =
+            (0..8).map(|_| fixture.credentials.identify(&header, Instant::now(), fixture.ttl));
         let all = runtime.block_on(futures_util::future::join_all(all));
         assert!(all.iter().all(Result::is_ok));
         assert_eq!(fixture.credentials.metrics.credentials_verified.get(), 1);

@@ -13,7 +13,8 @@ use std::rc::Rc;
 pub(super) async fn identify(services: &Services, request: &mut Request) -> Answer<()> {
     request.identity = match request.head.headers.get(header::AUTHORIZATION) {
         Some(credentials) => {
-            services.credentials.identify(credentials.as_bytes(), request.started).await?
+            let ttl = services.config.authentication.cache_ttl;
+            services.credentials.identify(credentials.as_bytes(), request.started, ttl).await?
         }
         None if services.config.authentication.authorize_local && is_local(request) => {
             Identity::User(Rc::clone(&services.local_user))

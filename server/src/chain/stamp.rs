@@ -32,7 +32,7 @@ fn stays_open(services: &Services, request: &Request) -> bool {
     };
     request.head.version == Version::HTTP_11
         && !services.config.http.keep_alive_timeout.is_zero()
-        && !services.draining.get()
+        && !services.is_ending.get()
         && !request.head.headers.get_all(header::CONNECTION).iter().any(closes)
 }
 

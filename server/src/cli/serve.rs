@@ -1,5 +1,6 @@
 //! `run` and `dev`: log → configuration → applications → start → announce → wait for the signal → drain.
 
+use super::reload::Followed;
 use super::sources::{self, Command, Keys};
 use super::{Failed, Options, say};
 use crate::app::{App, Plan};
@@ -18,10 +19,12 @@ const SETTLE: Duration = Duration::from_millis(150);
 
 /// Serves until the process is told to stop.
 pub(super) fn run(options: &Options, command: Command, keys: Keys) -> Result<(), Failed> {
-    let settings = sources::read(options, command, keys)?;
+    let settings = sources::read(options, command, keys.clone())?;
     let (report, _) = sources::report(&settings.loaded.problems);
     let folders = sources::folders(&settings.loaded, settings.app.as_ref())?;
-    let Some(mut config) = settings.loaded.config else { return Err(Failed::Usage(report)) };
+    let Some(mut config) = settings.loaded.config.clone() else {
+        return Err(Failed::Usage(report));
+    };
     config.root_path = sources::at_home(&config.root_path);
     let guard =
         telemetry::start(&config.logging).map_err(|error| Failed::Error(error.to_string()))?;
@@ -42,9 +45,10 @@ pub(super) fn run(options: &Options, command: Command, keys: Keys) -> Result<(),
     let app = App::start(Plan { config, root, applications, reach, credentials });
     let app = app.map_err(|error| Failed::Error(format!("error: {error}")))?;
     announce(&app, command)?;
-    let watched = settings.app.filter(|_| command == Command::Dev);
-    wait(&app, watched).map_err(|error| Failed::Error(error.to_string()))?;
-    let all_finished = app.stop();
+    let watched = settings.app.clone().filter(|_| command == Command::Dev);
+    let followed = Followed::new(options, command, keys, settings);
+    let all_finished = until_stopped(app, watched, followed);
+    let all_finished = all_finished.map_err(|error| Failed::Error(error.to_string()))?;
     drop(guard);
     if all_finished { Ok(()) } else { Err(Failed::Error(String::new())) }
 }
@@ -72,23 +76,30 @@ fn announce(app: &App, command: Command) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Returns when the process is told to stop; meanwhile follows changes of the watched folder.
-fn wait(app: &App, watched: Option<PathBuf>) -> std::io::Result<()> {
+/// Follows what changes until the process is told to stop, then stops; told again, it gives up on what is under way.
+/// Returns whether all requests finished.
+fn until_stopped(
+    app: App,
+    watched: Option<PathBuf>,
+    mut followed: Followed<'_>,
+) -> std::io::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let stopped = async {
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut told_to_stop = async || {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
         };
         tokio::select! {
-            () = stopped => {}
-            () = follow(app, watched) => {}
+            () = told_to_stop() => {}
+            () = follow(&app, watched) => {}
+            () = followed.follow(&app, &mut hangup) => {}
         }
-        Ok(())
+        Ok(app.stop(told_to_stop()).await)
     })
 }
 

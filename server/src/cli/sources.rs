@@ -49,6 +49,10 @@ pub(super) struct Settings {
     pub(super) loaded: Loaded,
     /// The application named on the command line.
     pub(super) app: Option<PathBuf>,
+    /// Where the configuration file is, or would be.
+    pub(super) path: PathBuf,
+    /// Its text; none when there is no file.
+    pub(super) text: Option<String>,
 }
 
 /// Reads the configuration for a command.
@@ -81,9 +85,11 @@ pub(super) fn read(options: &Options, command: Command, keys: Keys) -> Result<Se
         cli,
         set_json: set_json.as_deref(),
     };
-    let file = file(options, &sources)?;
-    sources.file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-    Ok(Settings { loaded: load(&sources), app })
+    let (path, text) = file(options, &sources)?;
+    let name = path.display().to_string();
+    sources.file = text.as_deref().map(|text| (name.as_str(), text));
+    let loaded = load(&sources);
+    Ok(Settings { loaded, app, path, text })
 }
 
 /// The environment; a variable that is not UTF-8 can name no key or hold no value of one.
@@ -102,8 +108,8 @@ fn application(options: &Options, command: Command) -> Result<Option<PathBuf>, F
     Ok(Some(app))
 }
 
-/// The file's name and text: `--config`, else `HDB_CONFIG`, else the one in the root if it is there.
-fn file(options: &Options, sources: &Sources<'_>) -> Result<Option<(String, String)>, Failed> {
+/// The file's path and text: `--config`, else `HDB_CONFIG`, else the one in the root if it is there.
+fn file(options: &Options, sources: &Sources<'_>) -> Result<(PathBuf, Option<String>), Failed> {
     let named = options.config.clone().or_else(|| {
         std::env::var_os("HDB_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from)
     });
@@ -117,8 +123,10 @@ fn file(options: &Options, sources: &Sources<'_>) -> Result<Option<(String, Stri
         }
     };
     match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(Some((path.display().to_string(), text))),
-        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Ok(text) => Ok((path, Some(text))),
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            Ok((path, None))
+        }
         Err(error) => Err(Failed::Usage(format!("{}: {error}", path.display()))),
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Io {
 
 impl Io {
     pub(super) fn new(stream: TcpStream, state: Rc<ConnState>) -> Self {
-        let entry = Entry::new(state.shared.services.config.http.header_bytes_max);
+        let entry = Entry::new(state.shared.services.borrow().config.http.header_bytes_max);
         Self { stream, state, entry }
     }
 

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::load::{self, Load};
 use crate::migrate;
-use crate::options::Options;
+use crate::options::CurrentOptions;
 use crate::space::Space;
 use crate::stats::{Counters, DatabaseStats};
 use crate::store::RootLock;
@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     pub(crate) environment: Environment,
     pub(crate) meta: Handle,
     pub(crate) log: Handle,
-    pub(crate) options: Arc<Options>,
+    pub(crate) options: CurrentOptions,
     pub(crate) counters: Counters,
     load: Load,
     failed: AtomicBool,
@@ -61,11 +61,11 @@ impl Database {
     pub(crate) fn open(
         name: &str,
         directory: &Path,
-        options: Arc<Options>,
+        options: CurrentOptions,
         space: Arc<Space>,
         lock: Arc<RootLock>,
     ) -> Result<Database, Error> {
-        let environment = env::open(directory, &options)?;
+        let environment = env::open(directory, &options.load())?;
         let own = [db_name::META.to_owned(), db_name::LOG.to_owned()];
         let (handles, (meta, log, entries, ledger)) =
             env::create(environment, &own, |txn, handles| {
@@ -89,7 +89,7 @@ impl Database {
         });
         shared.counters.log_bytes.set(ledger.log_bytes);
         let tables = open_tables(&shared, entries)?;
-        let (requests, receiver) = bounded(shared.options.queue_max);
+        let (requests, receiver) = bounded(shared.options.load().queue_max);
         let writer = Writer::new(shared.clone(), receiver, ledger);
         let writer = thread::Builder::new()
             .name(format!("writer {name}"))
@@ -164,7 +164,7 @@ impl Database {
             counters.rejected_full.add(1);
             Error::Busy
         };
-        let held = load.hold(load::bytes(&ops), options.queue_bytes_max).ok_or_else(full)?;
+        let held = load.hold(load::bytes(&ops), options.load().queue_bytes_max).ok_or_else(full)?;
         requests.try_send(Request { ops, done, held }).map_err(|refused| match refused {
             TrySendError::Full(_) => full(),
             TrySendError::Disconnected(_) => Error::Stopped,
@@ -193,7 +193,7 @@ impl Database {
             name: name.clone(),
             tables: self.tables.load().len(),
             map_bytes_used: (info.last_page_number as u64 + 1) * page_bytes,
-            map_bytes_max: options.map_bytes as u64,
+            map_bytes_max: options.load().map_bytes as u64,
             disk_bytes: environment.real_disk_size().unwrap_or(0),
             commits: counters.commits.get(),
             commit_seconds: counters.commit_nanos.get() as f64 / 1e9,

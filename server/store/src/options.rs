@@ -1,6 +1,12 @@
 //! The limits and choices a store is opened with.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+/// The options of a store as they are now, shared by all its databases.
+pub(crate) type CurrentOptions = Arc<ArcSwap<Options>>;
 
 /// Limits and choices of a [`Store`](crate::Store); [`Options::default`] suits production.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +53,21 @@ pub enum Durability {
     /// A power failure may take the last commits, never more and never a part of one; the death
     /// of the process alone takes nothing.
     LastCommitsMayBeLost,
+}
+
+impl Options {
+    /// These, but with what an open database cannot change taken from `running`.
+    pub(crate) fn with_fixed_of(&self, running: &Options) -> Options {
+        Options {
+            map_bytes: running.map_bytes,
+            readers_max: running.readers_max,
+            databases_max: running.databases_max,
+            tables_max: running.tables_max,
+            durability: running.durability,
+            queue_max: running.queue_max,
+            ..self.clone()
+        }
+    }
 }
 
 impl Default for Options {

@@ -95,7 +95,7 @@ impl QueryRun {
     pub(crate) fn plan_query(table: Table, query: &Query) -> Result<QueryRun, Error> {
         let plan = Plan::new(&table, query)?;
         let Query { offset, limit, .. } = *query;
-        let max = table.shared().options.sort_records_max;
+        let max = table.shared().options.load().sort_records_max;
         let wanted = limit.map(|limit| limit.saturating_add(offset));
         let sorter = (!plan.sort.is_empty()).then(|| Sorter::new(wanted, max));
         let phase = match limit {

@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::error::Error;
+use crate::options::CurrentOptions;
 
 /// The system is asked at most once in this time.
 const ASKED_EVERY_MS: u64 = 1000;
 
 /// Free bytes as last asked for, shared by all databases of a store.
-#[derive(Debug)]
 pub(crate) struct Space {
     path: PathBuf,
-    min_bytes: u64,
+    options: CurrentOptions,
     started: Instant,
     /// Milliseconds after `started` at which to ask again.
     due_ms: AtomicU64,
@@ -21,10 +21,10 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    pub(crate) fn new(path: PathBuf, min_bytes: u64) -> Space {
+    pub(crate) fn new(path: PathBuf, options: CurrentOptions) -> Space {
         let started = Instant::now();
         let (due_ms, free_bytes) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
-        Space { path, min_bytes, started, due_ms, free_bytes }
+        Space { path, options, started, due_ms, free_bytes }
     }
 
     /// Refuses when less is free than the watermark.
@@ -40,8 +40,9 @@ impl Space {
             self.ask();
         }
         let free_bytes = self.free_bytes.load(Ordering::Relaxed);
-        if free_bytes < self.min_bytes {
-            return Err(Error::NoSpace { free_bytes, min_bytes: self.min_bytes });
+        let min_bytes = self.options.load().free_bytes_min;
+        if free_bytes < min_bytes {
+            return Err(Error::NoSpace { free_bytes, min_bytes });
         }
         Ok(())
     }

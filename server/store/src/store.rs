@@ -5,9 +5,11 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwap;
+
 use crate::database::Database;
 use crate::error::Error;
-use crate::options::Options;
+use crate::options::{CurrentOptions, Options};
 use crate::space::Space;
 use crate::stats::DatabaseStats;
 use crate::sweep::{Databases, Sweeper};
@@ -22,7 +24,7 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     path: PathBuf,
-    options: Arc<Options>,
+    options: CurrentOptions,
     space: Arc<Space>,
     root: PathBuf,
     lock: Arc<RootLock>,
@@ -51,14 +53,15 @@ impl Store {
         }
         let lock = RootLock::take(root, path)?;
         refuse_foreign(path)?;
-        let space = Space::new(path.to_owned(), options.free_bytes_min);
+        let options: CurrentOptions = Arc::new(ArcSwap::from_pointee(options));
+        let space = Space::new(path.to_owned(), options.clone());
         let databases = Databases::default();
-        let sweeper = Sweeper::start(databases.clone(), options.sweep_interval)
+        let sweeper = Sweeper::start(databases.clone(), options.load().sweep_interval)
             .map_err(|source| Error::file("starting the sweeper of", path, source))?;
         Ok(Store(Arc::new(Inner {
             path: path.to_owned(),
             root: root.to_owned(),
-            options: Arc::new(options),
+            options,
             space: Arc::new(space),
             lock: Arc::new(lock),
             databases,
@@ -81,7 +84,7 @@ impl Store {
             if let Some(database) = databases.get(name) {
                 return Ok(database.clone());
             }
-            let max = inner.options.databases_max;
+            let max = inner.options.load().databases_max;
             if databases.len() >= max {
                 return Err(Error::DatabasesFull { max });
             }
@@ -97,6 +100,13 @@ impl Store {
         }
         inner.databases().insert(name.to_owned(), database.clone());
         Ok(database)
+    }
+
+    /// Takes other limits from now on. The size of the map, the numbers of readers, databases, trees and waiting
+    /// requests, and the durability stay as they were: they are part of what is open.
+    pub fn set_limits(&self, options: &Options) {
+        let options = options.with_fixed_of(&self.0.options.load());
+        self.0.options.store(Arc::new(options));
     }
 
     /// The databases opened so far, by name.

@@ -200,7 +200,7 @@ impl Writer {
 
     /// A request and those that wait behind it, as many as one commit takes.
     fn gather(&self, first: Request) -> Vec<Request> {
-        let options = &self.shared.options;
+        let options = self.shared.options.load();
         let mut bytes = first.held.bytes();
         let mut requests = vec![first];
         while requests.len() < options.batch_max && bytes < options.batch_bytes_max {
@@ -293,7 +293,7 @@ impl Writer {
 
     fn sync(&mut self, txn: RwTxn<'_>) -> Result<(), Error> {
         let started = Instant::now();
-        let delay = self.shared.options.sync_delay;
+        let delay = self.shared.options.load().sync_delay;
         if !delay.is_zero() {
             thread::sleep(delay);
         }
@@ -306,7 +306,7 @@ impl Writer {
     /// Prunes a slice of the log when it is due, in the transaction that is open anyway and has
     /// added `appended` entries: more than those may go, so that the log shrinks under any load.
     fn prune(&mut self, txn: &mut RwTxn<'_>, appended: u64) -> Result<(), Error> {
-        let options = &self.shared.options;
+        let options = self.shared.options.load();
         if self.commits_until_prune > 0 && self.ledger.log_bytes <= options.log_bytes_max {
             self.commits_until_prune -= 1;
             return Ok(());

@@ -265,6 +265,13 @@ impl Server {
         status
     }
 
+    /// Whether the process has ended, for those who only borrow it; it stays to be waited for.
+    pub(crate) fn has_ended(&self) -> bool {
+        let state =
+            std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        state.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with('Z'))
+    }
+
     /// Whether the process runs.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()

@@ -27,8 +27,8 @@ const TOP: [&str; 13] = [
 ];
 
 /// Which modules of the server a module may name, from the top down.
-const SERVER: [(&str, &[&str]); 23] = [
-    ("cli", &["app", "components", "listen", "telemetry"]),
+const SERVER: [(&str, &[&str]); 24] = [
+    ("cli", &["app", "components", "listen", "reload", "telemetry"]),
     (
         "app",
         &[
@@ -40,6 +40,7 @@ const SERVER: [(&str, &[&str]); 23] = [
             "listen",
             "metrics",
             "pool",
+            "reload",
             "resource",
             "route",
             "telemetry",
@@ -73,7 +74,8 @@ const SERVER: [(&str, &[&str]); 23] = [
     ("auth", &["error", "metrics", "pool"]),
     ("exchange", &["auth", "error"]),
     ("headers", &[]),
-    ("health", &["metrics"]),
+    ("health", &["metrics", "reload"]),
+    ("reload", &["metrics"]),
     ("metrics", &["error", "telemetry"]),
     ("components", &["auth"]),
     ("listen", &[]),

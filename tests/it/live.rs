@@ -1,0 +1,5 @@
+//! What changes while the server runs: the configuration, and the number of workers.
+
+mod cases;
+mod config;
+mod fixture;

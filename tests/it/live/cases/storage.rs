@@ -1,0 +1,102 @@
+//! `storage.*` and what else limits the databases.
+
+use super::{Case, Live};
+use crate::harness::eventually;
+use serde_json::{Value, json};
+use std::time::Instant;
+
+pub(super) const CASES: &[Case] = &[
+    ("storage.syncDelayForTests", sync_delay),
+    ("storage.queueBytesMax", queue_bytes_max),
+    ("storage.batchBytesMax", |live| batches(live, "storage.batchBytesMax")),
+    ("storage.batchMax", |live| batches(live, "storage.batchMax")),
+    ("storage.freeBytesMin", free_bytes_min),
+    ("storage.maxTransactionQueueTime", queue_time_max),
+    ("storage.changeLogBytesMax", |live| log_shrinks(live, "storage.changeLogBytesMax", json!(1))),
+    ("logging.auditRetention", |live| log_shrinks(live, "logging.auditRetention", json!(1))),
+    ("query.sortRecordsMax", sort_records_max),
+];
+
+const SLOW: (&str, u64) = ("storage.syncDelayForTests", 150);
+
+fn slow(millis: u64) -> (&'static str, Value) {
+    (SLOW.0, json!(millis))
+}
+
+/// The statuses of as many writes at once.
+fn put_at_once(live: &Live, count: usize) -> Vec<u16> {
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..count)
+            .map(|id| scope.spawn(move || live.client().put(&format!("/Dog/{id}"), "{}").status))
+            .collect();
+        writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+    })
+}
+
+fn sync_delay(live: &Live) {
+    live.set(&[slow(400)]);
+    eventually("a slow disk", || {
+        let begun = Instant::now();
+        live.client().put("/Dog/1", "{}").expect(204);
+        (begun.elapsed().as_millis() >= 400).then_some(())
+    });
+}
+
+fn queue_bytes_max(live: &Live) {
+    live.set(&[slow(300)]);
+    assert!(put_at_once(live, 4).iter().all(|status| *status == 204));
+    live.set(&[slow(300), ("storage.queueBytesMax", json!(1))]);
+    eventually("the limit", || put_at_once(live, 4).contains(&503).then_some(()));
+}
+
+fn batches(live: &Live, key: &str) {
+    let commits = || {
+        let count = || live.server.metric("harper_store_commits_total{database=\"data\"}");
+        let before = count();
+        assert!(put_at_once(live, 12).iter().all(|status| *status == 204));
+        count() - before
+    };
+    live.set(&[slow(SLOW.1)]);
+    eventually("writes that share a sync", || (commits() < 12.0).then_some(()));
+    live.set(&[slow(SLOW.1), (key, json!(1))]);
+    eventually("a sync for each write", || (commits() == 12.0).then_some(()));
+}
+
+fn free_bytes_min(live: &Live) {
+    live.client().put("/Dog/1", "{}").expect(204);
+    live.set(&[("storage.freeBytesMin", json!("8000T"))]);
+    eventually("the limit", || (live.client().put("/Dog/1", "{}").status == 507).then_some(()));
+}
+
+fn queue_time_max(live: &Live) {
+    live.set(&[slow(600), ("storage.maxTransactionQueueTime", json!(100))]);
+    eventually("the limit", || (live.client().put("/Dog/1", "{}").status == 503).then_some(()));
+}
+
+fn log_shrinks(live: &Live, key: &str, value: Value) {
+    let bytes = || live.server.metric("harper_store_change_log_bytes{database=\"data\"}");
+    let fill = |count: usize| {
+        for _ in 0..count {
+            live.client()
+                .put("/Dog/1", &format!(r#"{{"name":"{}"}}"#, "x".repeat(200)))
+                .expect(204);
+        }
+    };
+    fill(40);
+    let before = bytes();
+    assert!(before > 1000.0, "{before}");
+    live.set(&[(key, value)]);
+    eventually("the log to shrink", || {
+        fill(10);
+        (bytes() < before).then_some(())
+    });
+}
+
+fn sort_records_max(live: &Live) {
+    let records: Vec<_> = (0..20).map(|id| format!(r#"{{"id":"s{id}","name":"{id}"}}"#)).collect();
+    live.client().put("/Dog/", &format!("[{}]", records.join(","))).expect(204);
+    live.client().get("/Dog/?name=ge=0&sort(name)").expect(200);
+    live.set(&[("query.sortRecordsMax", json!(3))]);
+    let status = || live.client().get("/Dog/?name=ge=0&sort(name)").status;
+    eventually("the limit", || (status() == 400).then_some(()));
+}

@@ -1,0 +1,87 @@
+//! A server whose configuration file a test rewrites.
+
+use crate::harness::{Client, Home, Server, Wire, eventually};
+use rustix::process::Signal;
+use serde_json::{Map, Value, json};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Dotted keys and their values.
+pub(super) type Pairs<'a> = &'a [(&'a str, Value)];
+
+/// What every file of these tests holds.
+fn base() -> Value {
+    json!({ "authentication": { "authorizeLocal": true }, "threads": { "count": 1 } })
+}
+
+/// A home with one table.
+pub(super) fn home() -> Arc<Home> {
+    Home::with_schema("type Dog @table @export { id: ID @primaryKey name: String }")
+}
+
+/// A running server and its configuration file.
+pub(super) struct Live {
+    pub(super) server: Server,
+    pub(super) home: Arc<Home>,
+}
+
+impl Live {
+    /// A server with one worker, one table and a file with nothing special.
+    pub(super) fn start() -> Self {
+        let home = home();
+        write(&home, &[]);
+        let file = path(&home).display().to_string();
+        let server = home.launch_as("run").args(&["--config", &file]).start();
+        Self { server, home }
+    }
+
+    pub(super) fn client(&self) -> Client {
+        self.server.client()
+    }
+
+    pub(super) fn wire(&self) -> Wire {
+        self.server.wire()
+    }
+
+    /// Rewrites the file to these keys and the base, and has the server read it.
+    #[track_caller]
+    pub(super) fn set(&self, pairs: Pairs<'_>) {
+        let before = self.reloads();
+        write(&self.home, pairs);
+        self.server.signal(Signal::HUP);
+        eventually("the reload", || (self.reloads() > before).then_some(()));
+    }
+
+    /// Reloads so far, taken and refused.
+    pub(super) fn reloads(&self) -> f64 {
+        self.server.metric("harper_config_reloads_total")
+            + self.server.metric("harper_config_reload_failures_total")
+    }
+}
+
+/// Where the file is.
+pub(super) fn path(home: &Home) -> PathBuf {
+    home.path("harperdb-config.yaml")
+}
+
+/// Exchanges the file for one with these keys and the base, as a careful editor does.
+pub(super) fn write(home: &Home, pairs: Pairs<'_>) {
+    let new = home.write("new-config.yaml", text(pairs));
+    std::fs::rename(new, path(home)).unwrap();
+}
+
+/// The text of such a file: JSON, which is YAML.
+pub(super) fn text(pairs: Pairs<'_>) -> String {
+    let mut root = base();
+    for (name, value) in pairs {
+        let mut node = &mut root;
+        for part in name.split('.') {
+            if !node.is_object() {
+                *node = Value::Object(Map::new());
+            }
+            node = node.as_object_mut().unwrap().entry(part).or_insert(Value::Null);
+        }
+        *node = value.clone();
+    }
+    format!("{root:#}\n")
+}
