@@ -301,7 +301,6 @@ fn store_options(config: &Config) -> harper_store::Options {
         free_bytes_min: storage.free_bytes_min,
         log_age_ms_max: u64::try_from(storage.change_log_age_max.as_millis()).unwrap_or(u64::MAX),
         log_bytes_max: storage.change_log_bytes_max,
-        sort_records_max: config.query.sort_records_max,
         sweep_interval: storage.sweep_interval,
         sync_delay: storage.sync_delay,
         ..harper_store::Options::default()

@@ -92,6 +92,8 @@ pub(crate) enum Rejected {
     FreeSpace,
     /// `query.sortRecordsMax`.
     SortRecords,
+    /// `query.scanRecordsMax`.
+    ScanRecords,
     /// `http.maxHeaderSize`, or more header fields or a longer target than any head may have.
     HeaderBytes,
     /// `query.heldBytesMax`.
@@ -99,7 +101,7 @@ pub(crate) enum Rejected {
 }
 
 const CLOSED: [&str; 5] = ["normal", "idle", "timeout", "error", "drain"];
-const REJECTED: [&str; 11] = [
+const REJECTED: [&str; 12] = [
     "connections",
     "body_bytes",
     "bodies_bytes",
@@ -109,6 +111,7 @@ const REJECTED: [&str; 11] = [
     "write_queue",
     "free_space",
     "sort_records",
+    "scan_records",
     "header_bytes",
     "held_bytes",
 ];

@@ -203,6 +203,8 @@ pub struct Query {
     pub sort_records_max: usize,
     /// Bytes of a result that is held until it is whole.
     pub held_bytes_max: usize,
+    /// Records that one query may read without returning them; 0: any number.
+    pub scan_records_max: usize,
 }
 
 /// The admin listener.
@@ -257,6 +259,7 @@ impl Reader<'_> {
             query: Query {
                 sort_records_max: self.size("query.sortRecordsMax"),
                 held_bytes_max: self.size("query.heldBytesMax"),
+                scan_records_max: self.size("query.scanRecordsMax"),
             },
             pool_threads: self.count("pool.threads"),
             pool_queue_max: self.size("pool.queueMax"),

@@ -21,6 +21,10 @@ pub(crate) fn store_failure(metrics: &WorkerMetrics, error: Error) -> Box<Failur
             metrics.rejected(Rejected::SortRecords);
             Failure::new(Code::InvalidQuery, error.to_string())
         }
+        Error::ScanTooLarge { .. } => {
+            metrics.rejected(Rejected::ScanRecords);
+            Failure::new(Code::InvalidQuery, error.to_string())
+        }
         Error::Busy => {
             metrics.rejected(Rejected::WriteQueue);
             Failure::new(Code::Overloaded, "Too many writes are waiting; try again")

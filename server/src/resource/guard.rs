@@ -76,6 +76,7 @@ fn attributes(filter: &Filter) -> Vec<&str> {
     match filter {
         Filter::And(parts) | Filter::Or(parts) => parts.iter().flat_map(attributes).collect(),
         Filter::Compare { attribute, .. } => vec![attribute.as_str()],
+        Filter::Related { join, .. } => vec![join.local.as_str()],
     }
 }
 

@@ -323,7 +323,7 @@ impl<'a> Parser<'a> {
             };
             let attribute = decode(name);
             self.kind_of(&attribute, self.at)?;
-            Ok(Sort { attribute, descending })
+            Ok(Sort { via: Vec::new(), attribute, descending })
         });
         let keys: Vec<_> = keys.collect::<Answer<_>>()?;
         if keys.is_empty() {

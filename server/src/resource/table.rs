@@ -16,7 +16,7 @@ use crate::exchange::{Body, Request, Response};
 use crate::reply;
 use crate::services::Services;
 use bytes::Bytes;
-use harper_store::{Database, Key, Query, Table, TableSchema};
+use harper_store::{Database, Key, Limits, Query, Table, TableSchema};
 use http::{HeaderValue, Method, StatusCode, header};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
@@ -147,7 +147,7 @@ impl TableResource {
                 if !access.allows(Right::Read) {
                     return Err(guard::refused(&request.identity));
                 }
-                let Parsed { query, .. } = self.parse(request, prefix)?;
+                let Parsed { query, .. } = self.parse(services, request, prefix)?;
                 guard::check_query(&access.view(&self.schema), &query)?;
                 write::delete_matching(self, services, request, query).await
             }
@@ -231,7 +231,7 @@ impl TableResource {
         prefix: Option<String>,
     ) -> Answer<Response> {
         let media = Media::negotiate(&request.head.headers)?;
-        let Parsed { query, select } = self.parse(request, prefix)?;
+        let Parsed { query, select } = self.parse(services, request, prefix)?;
         let view = access.view(&self.schema);
         guard::check_query(&view, &query)?;
         let run = self.table.query(query);
@@ -263,9 +263,16 @@ impl TableResource {
         List::new(format, Arc::clone(&self.schema), columns)
     }
 
-    fn parse(&self, request: &Request, prefix: Option<String>) -> Answer<Parsed> {
+    fn parse(
+        &self,
+        services: &Services,
+        request: &Request,
+        prefix: Option<String>,
+    ) -> Answer<Parsed> {
         let mut parsed = query::parse(&self.schema, request.head.uri.query().unwrap_or_default())?;
-        parsed.query = Query { key_prefix: prefix, ..parsed.query };
+        let harper_config::Query { sort_records_max, scan_records_max, .. } = services.config.query;
+        let limits = Limits { sort_records_max, scan_records_max };
+        parsed.query = Query { key_prefix: prefix, limits, ..parsed.query };
         Ok(parsed)
     }
 

@@ -172,7 +172,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::filter::{Condition, Field, Node};
+    use crate::node::Condition;
     use crate::scalar;
     use crate::schema::Kind;
 
@@ -199,11 +199,9 @@ mod tests {
     /// A range holds every value that meets its condition, and if it is exact no other.
     fn check(kind: &Kind, raw: &str, value: &Value) -> Result<(), TestCaseError> {
         let encoded = scalar::encodings(Some(raw.as_bytes()), kind).remove(0);
-        let field = Field { name: "a".into(), kind: kind.clone() };
         for comparator in comparators() {
             let condition = Condition { field: 0, comparator, value: value.clone() };
-            let holds =
-                Node::Test(condition).holds(std::slice::from_ref(&field), &[Some(raw.as_bytes())]);
+            let holds = condition.holds_for(kind, raw.as_bytes());
             match range(Tree::Index, comparator, value) {
                 Some(range) => {
                     let within = range.contains(&encoded);

@@ -63,8 +63,25 @@ pub enum Error {
     /// A query would have to hold too many records to sort them.
     #[error("the query would sort more than {max} records: add a condition or a limit")]
     SortTooLarge {
-        /// The limit, from [`Options::sort_records_max`](crate::Options::sort_records_max).
+        /// The limit, from [`Limits::sort_records_max`](crate::Limits::sort_records_max).
         max: usize,
+    },
+    /// A query would have to read too many records to find those it wants.
+    #[error(
+        "the query would read more than {max} records of {table} to find those it wants: \
+         add a condition on an indexed attribute"
+    )]
+    ScanTooLarge {
+        /// The table.
+        table: String,
+        /// The limit, from [`Limits::scan_records_max`](crate::Limits::scan_records_max).
+        max: usize,
+    },
+    /// Related records cannot be looked up by an attribute.
+    #[error("related records are looked up by {attribute}, which has no complete index")]
+    NoIndex {
+        /// The attribute.
+        attribute: String,
     },
     /// An index that a running query reads was rebuilt or dropped; start the query again.
     #[error("the index on {attribute} changed while the query ran")]

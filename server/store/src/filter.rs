@@ -8,8 +8,9 @@ use std::cmp::Ordering;
 use crate::date;
 use crate::encode::Decoded;
 use crate::error::InvalidValue;
+use crate::join::Join;
 use crate::json;
-use crate::scalar::{self, Scalar};
+use crate::scalar::Scalar;
 use crate::schema::Kind;
 use crate::validate;
 
@@ -28,6 +29,13 @@ pub enum Filter {
         comparator: Comparator,
         /// What it is compared with.
         value: Value,
+    },
+    /// There is a related record that meets a filter.
+    Related {
+        /// How the related records are found.
+        join: Join,
+        /// What one of them must meet.
+        filter: Box<Filter>,
     },
 }
 
@@ -107,48 +115,8 @@ impl Value {
     }
 }
 
-/// One condition, on a field that was taken out of the record.
-#[derive(Debug, Clone)]
-pub(crate) struct Condition {
-    pub(crate) field: usize,
-    pub(crate) comparator: Comparator,
-    pub(crate) value: Value,
-}
-
-/// A filter whose attributes are resolved.
-#[derive(Debug, Clone)]
-pub(crate) enum Node {
-    And(Vec<Node>),
-    Or(Vec<Node>),
-    Test(Condition),
-}
-
-/// An attribute that a query reads from records.
-#[derive(Debug, Clone)]
-pub(crate) struct Field {
-    pub(crate) name: String,
-    pub(crate) kind: Kind,
-}
-
-impl Node {
-    /// Whether a record with these values, in the order of `fields`, meets the filter.
-    pub(crate) fn holds(&self, fields: &[Field], values: &[Option<&[u8]>]) -> bool {
-        match self {
-            Node::And(nodes) => nodes.iter().all(|node| node.holds(fields, values)),
-            Node::Or(nodes) => nodes.iter().any(|node| node.holds(fields, values)),
-            Node::Test(Condition { field, comparator, value }) => {
-                let raw = values.get(*field).copied().flatten();
-                raw.is_some_and(|raw| {
-                    let kind = &fields[*field].kind;
-                    scalar::any(raw, kind, |scalar| holds(&scalar, *comparator, value))
-                })
-            }
-        }
-    }
-}
-
 /// Whether one value meets a condition.
-fn holds(scalar: &Scalar<'_>, comparator: Comparator, value: &Value) -> bool {
+pub(crate) fn holds(scalar: &Scalar<'_>, comparator: Comparator, value: &Value) -> bool {
     let texts = || match (scalar, value) {
         (Scalar::String(text), Value::String(part)) => Some((text.as_bytes(), part.as_bytes())),
         _ => None,
@@ -228,45 +196,6 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::Element;
-
-    fn test(kind: &Kind, raw: &str, comparator: Comparator, value: Value) -> bool {
-        let node = Node::Test(Condition { field: 0, comparator, value });
-        let field = Field { name: "a".into(), kind: kind.clone() };
-        node.holds(&[field], &[Some(raw.as_bytes())])
-    }
-
-    #[test]
-    fn values_of_different_types_are_unequal_and_unordered() {
-        use Comparator::{Equal, Less, NotEqual};
-        let five = || Value::Number(5.0);
-        assert!(test(&Kind::Any, "5.0", Equal, five()));
-        assert!(!test(&Kind::Any, "\"5\"", Equal, five()));
-        assert!(test(&Kind::Any, "\"5\"", NotEqual, five()));
-        assert!(!test(&Kind::Any, "\"4\"", Less, five()));
-        assert!(!test(&Kind::Any, "null", Less, five()));
-        assert!(test(&Kind::Any, "null", Equal, Value::Null));
-        assert!(!test(&Kind::Any, "{\"a\":5}", NotEqual, five()));
-    }
-
-    #[test]
-    fn any_element_of_an_array_will_do() {
-        let dates = Kind::Array(Box::new(Element { kind: Kind::Date, required: false }));
-        let raw = "[\"1970-01-01\",\"1970-01-02T00:00:00Z\"]";
-        assert!(test(&dates, raw, Comparator::Equal, Value::Date(86_400_000)));
-        assert!(!test(&dates, raw, Comparator::Greater, Value::Date(86_400_000)));
-        assert!(!test(&Kind::Date, raw, Comparator::Equal, Value::Date(0)));
-    }
-
-    #[test]
-    fn big_integers_compare_by_their_digits() {
-        use Comparator::{Equal, Greater, Less};
-        let big = |text: &str| Value::BigInt(text.into());
-        assert!(!test(&Kind::BigInt, "9007199254740993", Equal, big("9007199254740992")));
-        assert!(test(&Kind::BigInt, "9007199254740993", Greater, big("9007199254740992")));
-        assert!(test(&Kind::BigInt, "-10", Less, big("-9")));
-        assert!(test(&Kind::BigInt, "-0", Equal, big("0")));
-    }
 
     #[test]
     fn words_are_read_by_type() {

@@ -1,12 +1,16 @@
 //! Running a query in slices, each with a read transaction of its own.
 
+use std::sync::Arc;
 use std::vec;
 
 use crate::database::ReadTxn;
 use crate::error::Error;
 use crate::filter::Filter;
+use crate::index::Index;
+use crate::intersect::Narrowing;
+use crate::join::Join;
 use crate::key::Key;
-use crate::plan::{Plan, Source};
+use crate::plan::Plan;
 use crate::record::Record;
 use crate::scan::{Cursor, Examiner};
 use crate::sort::Sorter;
@@ -27,12 +31,39 @@ pub struct Query {
     pub limit: Option<usize>,
     /// Only records whose key is text that begins with this.
     pub key_prefix: Option<String>,
+    /// How much it may read and hold.
+    pub limits: Limits,
+}
+
+impl Query {
+    /// Records that are needed from the start of the order, `None` for all.
+    pub(crate) fn wanted(&self) -> Option<usize> {
+        self.limit.map(|limit| limit.saturating_add(self.offset))
+    }
+}
+
+/// How much one query may read and hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Records to hold to sort them.
+    pub sort_records_max: usize,
+    /// Records, related ones too, to read without handing them out; 0: any number.
+    pub scan_records_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { sort_records_max: 100_000, scan_records_max: 0 }
+    }
 }
 
 /// One attribute to sort by. A record without it sorts as null, before all others; of an array
 /// the least element counts, or the greatest when descending.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sort {
+    /// The relationships that lead to the record with the attribute, none for the record itself. Of
+    /// several related records the least value counts, or the greatest when descending.
+    pub via: Vec<Join>,
     /// Name of a declared attribute.
     pub attribute: String,
     /// Whether the greatest comes first.
@@ -68,6 +99,10 @@ pub struct QueryRun {
     plan: Plan,
     offset: usize,
     limit: Option<usize>,
+    limits: Limits,
+    narrowing: Narrowing,
+    /// Records read that were not handed out.
+    in_vain: usize,
     phase: Phase,
 }
 
@@ -94,15 +129,33 @@ struct Spent {
 impl QueryRun {
     pub(crate) fn plan_query(table: Table, query: &Query) -> Result<QueryRun, Error> {
         let plan = Plan::new(&table, query)?;
-        let Query { offset, limit, .. } = *query;
-        let max = table.shared().options.load().sort_records_max;
-        let wanted = limit.map(|limit| limit.saturating_add(offset));
-        let sorter = (!plan.sort.is_empty()).then(|| Sorter::new(wanted, max));
+        let Query { offset, limit, limits, .. } = *query;
+        let sorter =
+            (!plan.sort.is_empty()).then(|| Sorter::new(query.wanted(), limits.sort_records_max));
         let phase = match limit {
             Some(0) => Phase::Done,
             _ => Phase::Scanning { branch: 0, after: None, sorter },
         };
-        Ok(QueryRun { table, plan, offset, limit, phase })
+        let (narrowing, in_vain) = (Narrowing::default(), 0);
+        let run = QueryRun { table, plan, offset, limit, limits, narrowing, in_vain, phase };
+        run.refuse_search()?;
+        Ok(run)
+    }
+
+    /// Refuses at once what would have to search a table that is too large. With a limit enough
+    /// may be found before.
+    fn refuse_search(&self) -> Result<(), Error> {
+        let max = self.limits.scan_records_max;
+        if max == 0 || self.limit.is_some() || !self.plan.searches_table() {
+            return Ok(());
+        }
+        let count = self.table.count(&self.table.shared().read()?)?;
+        if count > max as u64 { Err(self.too_large()) } else { Ok(()) }
+    }
+
+    fn too_large(&self) -> Error {
+        let table = self.table.name().to_owned();
+        Error::ScanTooLarge { table, max: self.limits.scan_records_max }
     }
 
     /// How the query is run.
@@ -110,12 +163,16 @@ impl QueryRun {
         &self.plan
     }
 
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
     /// Hands records to `sink` until all are, or the budget is spent. Records point into the
     /// transaction: copy what is to outlive it.
     ///
     /// # Errors
-    /// [`Error::SortTooLarge`], [`Error::IndexChanged`], [`Error::WrongDatabase`], storage errors;
-    /// the query cannot go on after one.
+    /// [`Error::SortTooLarge`], [`Error::ScanTooLarge`], [`Error::IndexChanged`],
+    /// [`Error::WrongDatabase`], storage errors; the query cannot go on after one.
     pub fn step<'t>(
         &mut self,
         txn: &'t ReadTxn<'_>,
@@ -126,8 +183,14 @@ impl QueryRun {
         self.check_indexes()?;
         let mut spent = Spent { budget, rows: 0, bytes: 0 };
         loop {
-            let step = match self.phase {
-                Phase::Scanning { .. } => self.scan(txn, &mut spent, sink)?,
+            let step = match &self.phase {
+                Phase::Scanning { branch, .. } => {
+                    let branch = *branch;
+                    match self.resolve(branch, txn, budget)? {
+                        Step::More => Step::More,
+                        Step::Done => self.scan(txn, &mut spent, sink)?,
+                    }
+                }
                 Phase::Emitting(_) => self.emit(txn, &mut spent, sink)?,
                 Phase::Done => return Ok(Step::Done),
             };
@@ -139,18 +202,24 @@ impl QueryRun {
 
     /// An index that was cleared since the plan was made would silently give too little.
     fn check_indexes(&self) -> Result<(), Error> {
-        let state = self.table.state();
-        for branch in &self.plan.branches {
-            if let Source::Index { index, .. } = &branch.source
-                && !state.indexes.iter().any(|i| i.ready && i.generation == index.generation)
-            {
+        for (table, index) in &self.plan.used {
+            let is_same = |i: &Arc<Index>| i.ready && i.generation == index.generation;
+            if !table.state().indexes.iter().any(is_same) {
                 return Err(Error::IndexChanged { attribute: index.attribute.clone() });
             }
         }
         Ok(())
     }
 
-    /// Goes on with the branches; `Done` when the phase has changed.
+    /// Finds the related records that a branch waits for.
+    fn resolve(&mut self, at: usize, txn: &ReadTxn<'_>, budget: Budget) -> Result<Step, Error> {
+        let Some(branch) = self.plan.branches.get_mut(at) else { return Ok(Step::Done) };
+        let (step, test) = branch.resolve(txn, budget)?;
+        self.plan.residual.extend(test);
+        Ok(step)
+    }
+
+    /// Goes on with a branch; `Done` when it or the phase has come to its end.
     fn scan<'t>(
         &mut self,
         txn: &'t ReadTxn<'_>,
@@ -160,41 +229,62 @@ impl QueryRun {
         let Phase::Scanning { branch, after, sorter } = &mut self.phase else {
             return Ok(Step::Done);
         };
+        let Some(scanned) = self.plan.branches.get(*branch) else {
+            self.phase = match sorter.take() {
+                Some(sorter) => Phase::Emitting(sorter.finish()),
+                None => Phase::Done,
+            };
+            return Ok(Step::Done);
+        };
         let records = self.table.records();
-        let values = Vec::new();
-        let mut examiner =
-            Examiner { plan: &self.plan, branch: *branch, txn, records, bytes: 0, values };
-        while let Some(scanned) = self.plan.branches.get(*branch) {
-            examiner.branch = *branch;
-            let mut cursor = Cursor::open(txn, records, scanned, after.as_deref())?;
-            while let Some((key, data)) = cursor.next()? {
-                spent.rows += 1;
-                if let Some(hit) = examiner.examine(key, data)? {
-                    if let Some(sorter) = sorter {
-                        sorter.push(&self.plan, &examiner.values, hit.key)?;
-                    } else if self.offset > 0 {
+        let mut examiner = Examiner::new(&self.plan, *branch, txn, records);
+        let mut cursor = Cursor::open(txn, records, scanned, after.as_deref())?;
+        let max = match self.limits.scan_records_max {
+            0 => usize::MAX,
+            max => max,
+        };
+        while let Some((key, data)) = cursor.next()? {
+            spent.rows += 1;
+            let hit = examiner.examine(key, data, &self.narrowing)?;
+            let is_wanted = hit.is_some();
+            let is_given = match hit {
+                None => false,
+                Some(hit) => match sorter {
+                    Some(sorter) => {
+                        sorter.push(&self.plan, &examiner.values, hit.key, &examiner.lookups)?;
+                        false
+                    }
+                    None if self.offset > 0 => {
                         self.offset -= 1;
-                    } else {
+                        false
+                    }
+                    None => {
                         spent.bytes += hit.record.body.len();
                         sink(hit.record);
-                        if count_down(&mut self.limit) {
-                            self.phase = Phase::Done;
-                            return Ok(Step::Done);
-                        }
+                        true
                     }
-                }
-                if spent.is_over() || examiner.bytes >= EXAMINED_BYTES_MAX {
-                    *after = Some(key.to_vec());
-                    return Ok(Step::More);
-                }
+                },
+            };
+            if is_given && count_down(&mut self.limit) {
+                self.phase = Phase::Done;
+                return Ok(Step::Done);
             }
-            *branch += 1;
-            *after = None;
+            let looked_up = examiner.lookups.take_read();
+            spent.rows += looked_up;
+            self.in_vain += looked_up + usize::from(!is_given);
+            if self.in_vain > max {
+                return Err(self.too_large());
+            }
+            if self.narrowing.note(is_wanted) {
+                self.narrowing.collect(&self.plan, txn, records)?;
+            }
+            if spent.is_over() || examiner.bytes >= EXAMINED_BYTES_MAX {
+                *after = Some(key.to_vec());
+                return Ok(Step::More);
+            }
         }
-        self.phase = match sorter.take() {
-            Some(sorter) => Phase::Emitting(sorter.finish()),
-            None => Phase::Done,
-        };
+        *branch += 1;
+        *after = None;
         Ok(Step::Done)
     }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use crate::encode;
 use crate::json::{self, Elements};
-use crate::key::{self, INTEGER_MAX};
+use crate::key::{self, INTEGER_MAX, Key, KeyValue};
 use crate::schema::Kind;
 use crate::validate;
 
@@ -44,6 +44,18 @@ impl<'a> Scalar<'a> {
         }
     }
 
+    /// The bytes of the primary key with this value, `None` if there is none.
+    pub(crate) fn key(&self) -> Option<Vec<u8>> {
+        match self {
+            Scalar::Number { value, .. } => Some(Key::number(*value).as_bytes().to_vec()),
+            Scalar::String(text) => {
+                let key = Key::encode(&KeyValue::String(text.clone().into_owned())).ok();
+                key.map(|key| key.as_bytes().to_vec())
+            }
+            Scalar::Null | Scalar::Boolean(_) => None,
+        }
+    }
+
     /// Appends the encoding that indexes use.
     pub(crate) fn push(&self, out: &mut Vec<u8>) {
         match self {
@@ -54,7 +66,7 @@ impl<'a> Scalar<'a> {
         }
     }
 
-    fn encoded(&self) -> Vec<u8> {
+    pub(crate) fn encoded(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(24);
         self.push(&mut out);
         out

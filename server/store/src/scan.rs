@@ -1,57 +1,67 @@
-//! Reading one branch of a plan: a range of a tree, entry by entry, each with its record.
+//! Reading one branch of a plan: a part of a tree, entry by entry, each with its record.
 
 use std::ops::Bound;
 
 use heed::types::Bytes;
 use heed::{RoRange, RoRevRange};
 
+use crate::bounds::Tree;
 use crate::database::ReadTxn;
 use crate::encode;
 use crate::env::Handle;
 use crate::error::Error;
-use crate::filter;
 use crate::index::Entry;
-use crate::json;
-use crate::plan::{Branch, Plan, Source};
+use crate::intersect::Narrowing;
+use crate::join::Lookups;
+use crate::node::{Node, Values};
+use crate::plan::{Branch, Plan, Reach, Source};
 use crate::record::{self, Record};
 use crate::scalar;
 
 /// Key and data of one entry.
 type Pair<'t> = (&'t [u8], &'t [u8]);
+/// Where a scan begins and ends.
+type Bounds<'b> = (Bound<&'b [u8]>, Bound<&'b [u8]>);
 
-/// A position in a range, moving in the branch's direction.
-pub(crate) enum Cursor<'t> {
+/// A position in what a branch reads, moving in the branch's direction.
+pub(crate) enum Cursor<'t, 'b> {
     Forward(RoRange<'t, Bytes, Bytes>),
     Backward(RoRevRange<'t, Bytes, Bytes>),
+    Points(Points<'t, 'b>),
 }
 
-impl<'t> Cursor<'t> {
-    /// Starts at the branch's beginning, or after the entry with the key `after`.
+impl<'t, 'b> Cursor<'t, 'b> {
+    /// Starts at the branch's beginning, or after the entry with the key `after`. A branch that
+    /// waits for related records has no entries yet.
     pub(crate) fn open(
         txn: &'t ReadTxn<'_>,
         records: Handle,
-        branch: &Branch,
-        after: Option<&[u8]>,
-    ) -> Result<Cursor<'t>, Error> {
-        let tree = match &branch.source {
-            Source::Primary => records,
-            Source::Index { index, .. } => index.entries,
-        };
-        let bound = |bound: &'_ Bound<Vec<u8>>| bound.clone();
-        let (mut lower, mut upper) = (bound(&branch.range.lower), bound(&branch.range.upper));
-        if let Some(after) = after {
-            let resumed = Bound::Excluded(after.to_vec());
-            if branch.reverse {
-                upper = resumed;
-            } else {
-                lower = resumed;
+        branch: &'b Branch,
+        after: Option<&'b [u8]>,
+    ) -> Result<Cursor<'t, 'b>, Error> {
+        let tree = branch.handle(records);
+        let range = match &branch.reach {
+            Reach::Range(range) => range,
+            Reach::Points(values) => {
+                let points = Points::open(txn, tree, branch.tree(), values, after);
+                return points.map(Cursor::Points);
             }
-        }
-        let range = (lower.as_ref().map(Vec::as_slice), upper.as_ref().map(Vec::as_slice));
+            Reach::Related(_) => {
+                let points = Points::open(txn, tree, branch.tree(), &[], None);
+                return points.map(Cursor::Points);
+            }
+        };
+        let lower = range.lower.as_ref().map(Vec::as_slice);
+        let upper = range.upper.as_ref().map(Vec::as_slice);
+        let bounds: Bounds<'_> = match after {
+            Some(after) if branch.reverse => (lower, Bound::Excluded(after)),
+            Some(after) => (Bound::Excluded(after), upper),
+            None => (lower, upper),
+        };
         Ok(if branch.reverse {
-            Cursor::Backward(tree.rev_range(txn.inner(), &range)?)
+            Cursor::Backward(tree.rev_range(txn.inner(), &bounds)?)
         } else {
-            Cursor::Forward(tree.range(txn.inner(), &range)?)
+            Cursor::Forward(tree.range(txn.inner(), &bounds)?)
         })
     }
 
@@ -60,8 +70,67 @@ impl<'t> Cursor<'t> {
         let item = match self {
             Cursor::Forward(range) => range.next(),
             Cursor::Backward(range) => range.next(),
+            Cursor::Points(points) => return points.next(),
         };
         Ok(item.transpose()?)
+    }
+}
+
+/// The entries with one value, then those with the next.
+pub(crate) struct Points<'t, 'b> {
+    txn: &'t crate::env::Reading,
+    handle: Handle,
+    tree: Tree,
+    values: std::slice::Iter<'b, Vec<u8>>,
+    /// The entries of the value reached.
+    entries: Option<RoRange<'t, Bytes, Bytes>>,
+}
+
+impl<'t, 'b> Points<'t, 'b> {
+    fn open(
+        txn: &'t ReadTxn<'_>,
+        handle: Handle,
+        tree: Tree,
+        values: &'b [Vec<u8>],
+        after: Option<&[u8]>,
+    ) -> Result<Points<'t, 'b>, Error> {
+        let mut points =
+            Points { txn: txn.inner(), handle, tree, values: values.iter(), entries: None };
+        if let Some(after) = after {
+            let length = match tree {
+                Tree::Primary => after.len(),
+                Tree::Index => encode::value_length(after).unwrap_or(after.len()),
+            };
+            let reached = &after[..length];
+            let from = values.partition_point(|value| value.as_slice() < reached);
+            let is_within = values.get(from).is_some_and(|value| value == reached);
+            points.values = values[from + usize::from(is_within)..].iter();
+            if is_within && tree == Tree::Index {
+                points.entries = Some(points.range(reached, Bound::Excluded(after))?);
+            }
+        }
+        Ok(points)
+    }
+
+    /// Entries of a value from `lower` on.
+    fn range(&self, value: &[u8], lower: Bound<&[u8]>) -> Result<RoRange<'t, Bytes, Bytes>, Error> {
+        // an encoded value is no prefix of another, so what follows it is the primary key
+        let next = encode::successor(value);
+        let upper = match self.tree {
+            Tree::Primary => Bound::Included(value),
+            Tree::Index => next.as_deref().map_or(Bound::Unbounded, Bound::Excluded),
+        };
+        Ok(self.handle.range(self.txn, &(lower, upper))?)
+    }
+
+    fn next(&mut self) -> Result<Option<Pair<'t>>, Error> {
+        loop {
+            if let Some(pair) = self.entries.as_mut().and_then(Iterator::next) {
+                return Ok(Some(pair?));
+            }
+            let Some(value) = self.values.next() else { return Ok(None) };
+            self.entries = Some(self.range(value, Bound::Included(value))?);
+        }
     }
 }
 
@@ -73,81 +142,88 @@ pub(crate) struct Hit<'t> {
 
 /// Tests entries of one branch of a plan.
 pub(crate) struct Examiner<'p, 't> {
-    pub(crate) plan: &'p Plan,
-    pub(crate) branch: usize,
-    pub(crate) txn: &'t ReadTxn<'t>,
-    pub(crate) records: Handle,
+    plan: &'p Plan,
+    branch: usize,
+    records: Handle,
+    pub(crate) lookups: Lookups<'t>,
     /// Bytes of the bodies looked at.
     pub(crate) bytes: usize,
     /// The fields of the record looked at last.
-    pub(crate) values: Vec<Option<&'t [u8]>>,
+    pub(crate) values: Values<'t>,
 }
 
-impl<'t> Examiner<'_, 't> {
+impl<'p, 't> Examiner<'p, 't> {
+    /// For the branch at this position.
+    pub(crate) fn new(
+        plan: &'p Plan,
+        branch: usize,
+        txn: &'t ReadTxn<'_>,
+        records: Handle,
+    ) -> Examiner<'p, 't> {
+        let lookups = Lookups::new(txn);
+        Examiner { plan, branch, records, lookups, bytes: 0, values: Vec::new() }
+    }
+
     /// The entry's record if it meets the query and no earlier entry has given it.
     pub(crate) fn examine(
         &mut self,
         key: &'t [u8],
         data: &'t [u8],
+        narrowing: &Narrowing,
     ) -> Result<Option<Hit<'t>>, Error> {
         let plan = self.plan;
         let Some(branch) = plan.branches.get(self.branch) else { return Ok(None) };
-        let Source::Index { field, checks, .. } = &branch.source else {
+        let Source::Index { field, .. } = &branch.source else {
+            if !narrowing.may_have(key) {
+                return Ok(None);
+            }
             let Some(record) = record::read_live(data)? else { return Ok(None) };
             let hit = Hit { key, record };
-            return Ok(self.meets(branch, &hit).then_some(hit));
+            return Ok(self.meets(branch, &hit)?.then_some(hit));
         };
         let entry = Entry::read(key, data)?;
-        if !passes(entry.value, checks) {
+        if !branch.passes(entry.value) || !narrowing.may_have(entry.key) {
             return Ok(None);
         }
-        let Some(value) = self.records.get(self.txn.inner(), entry.key)? else {
+        let Some(value) = self.records.get(self.lookups.txn().inner(), entry.key)? else {
             return Err(Error::Damaged { what: String::from("an index entry has no record") });
         };
         let Some(record) = record::read_live(value)? else { return Ok(None) };
         let hit = Hit { key: entry.key, record };
-        let meets = self.meets(branch, &hit)
-            && (!entry.is_element || self.is_first(branch, *field, checks, entry.value));
+        let meets = self.meets(branch, &hit)?
+            && (!entry.is_element || self.is_first(branch, *field, entry.value));
         Ok(meets.then_some(hit))
     }
 
-    fn meets(&mut self, branch: &Branch, hit: &Hit<'t>) -> bool {
+    fn meets(&mut self, branch: &Branch, hit: &Hit<'t>) -> Result<bool, Error> {
         let plan = self.plan;
         self.bytes = self.bytes.saturating_add(hit.record.body.len());
-        json::extract(hit.record.body, &plan.names, &mut self.values);
-        let holds = |node: &filter::Node| node.holds(&plan.fields, &self.values);
-        plan.residual.iter().all(holds)
-            && branch.guard.as_ref().is_none_or(holds)
-            && !plan.branches[..self.branch].iter().filter_map(|b| b.guard.as_ref()).any(holds)
+        plan.fields.extract(hit.record.body, &mut self.values);
+        let holds = |node: &Node| node.holds(&plan.fields, &self.values, &self.lookups);
+        if !Node::all(&plan.residual, &plan.fields, &self.values, &self.lookups)?
+            || !branch.guard.as_ref().map_or(Ok(true), holds)?
+        {
+            return Ok(false);
+        }
+        for guard in plan.branches[..self.branch].iter().filter_map(|b| b.guard.as_ref()) {
+            if holds(guard)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether, of the entries of one record that the scan passes, this one comes first.
-    fn is_first(
-        &self,
-        branch: &Branch,
-        field: usize,
-        checks: &[(filter::Comparator, filter::Value)],
-        value: &[u8],
-    ) -> bool {
+    fn is_first(&self, branch: &Branch, field: usize, value: &[u8]) -> bool {
         let Some(raw) = self.values.get(field).copied().flatten() else { return false };
         let mut other = Vec::new();
-        let has_earlier = scalar::any(raw, &self.plan.fields[field].kind, |scalar| {
+        let has_earlier = scalar::any(raw, self.plan.fields.kind(field), |scalar| {
             other.clear();
             scalar.push(&mut other);
             let order = other.as_slice().cmp(value);
             let is_earlier = if branch.reverse { order.is_gt() } else { order.is_lt() };
-            is_earlier && branch.range.contains(&other) && passes(&other, checks)
+            is_earlier && branch.covers(&other)
         });
         !has_earlier
     }
-}
-
-/// Whether an encoded value may meet all of these.
-fn passes(value: &[u8], checks: &[(filter::Comparator, filter::Value)]) -> bool {
-    if checks.is_empty() {
-        return true;
-    }
-    encode::decode(value).is_none_or(|decoded| {
-        checks.iter().all(|(comparator, value)| filter::may_hold(&decoded, *comparator, value))
-    })
 }

@@ -1,7 +1,7 @@
 //! Sorting the records of a query in memory: sort values and keys only, within a limit.
 //!
-//! A record without the attribute sorts as null, first. Of an array the least element counts, or
-//! the greatest when descending. Equal records come by primary key (a key of more than 400 bytes by
+//! A record without the attribute sorts as null, first. Of an array, and of several related
+//! records, the least value counts, or the greatest when descending. Equal records come by primary key (a key of more than 400 bytes by
 //! its hash), in the direction of the last sort key, as an index read in order gives them.
 
 use std::collections::BinaryHeap;
@@ -9,8 +9,10 @@ use std::collections::BinaryHeap;
 use crate::encode;
 use crate::error::Error;
 use crate::index;
+use crate::join::{Hop, Lookups};
 use crate::key::Key;
-use crate::plan::{Plan, SortField};
+use crate::node::Fields;
+use crate::plan::{Path, Plan, SortField};
 use crate::scalar;
 
 /// Collects keys; with `keep`, only the first so many in order.
@@ -38,17 +40,18 @@ impl Sorter {
     ///
     /// # Errors
     /// [`Error::SortTooLarge`].
-    pub(crate) fn push(
+    pub(crate) fn push<'t>(
         &mut self,
         plan: &Plan,
-        values: &[Option<&[u8]>],
+        values: &[Option<&'t [u8]>],
         key: &[u8],
+        lookups: &Lookups<'t>,
     ) -> Result<(), Error> {
         let full = self.heap.len() >= self.keep.unwrap_or(self.max);
         if full && self.keep.is_none() {
             return Err(Error::SortTooLarge { max: self.max });
         }
-        let order = order(plan, values, key);
+        let order = order(plan, values, key, lookups)?;
         if full {
             match self.heap.peek_mut() {
                 Some(mut last) if order < last.order => {
@@ -71,7 +74,12 @@ impl Sorter {
 }
 
 /// Bytes that sort as the record does.
-fn order(plan: &Plan, values: &[Option<&[u8]>], key: &[u8]) -> Vec<u8> {
+fn order<'t>(
+    plan: &Plan,
+    values: &[Option<&'t [u8]>],
+    key: &[u8],
+    lookups: &Lookups<'t>,
+) -> Result<Vec<u8>, Error> {
     let mut order = Vec::with_capacity(32);
     let mut last_descending = false;
     for field in &plan.sort {
@@ -81,11 +89,12 @@ fn order(plan: &Plan, values: &[Option<&[u8]>], key: &[u8]) -> Vec<u8> {
                 encode::push_terminated(&mut order, key);
                 last_descending = *descending;
             }
-            SortField::Field { field, descending } => {
-                let raw = values.get(*field).copied().flatten();
-                let all = scalar::encodings(raw, &plan.fields[*field].kind);
-                match if *descending { all.last() } else { all.first() } {
-                    Some(value) => order.extend_from_slice(value),
+            SortField::Field { path, descending } => {
+                let mut end = None;
+                let Path { hops, field } = path;
+                reach(hops, *field, &plan.fields, values, lookups, *descending, &mut end)?;
+                match end {
+                    Some(value) => order.extend_from_slice(&value),
                     None => encode::push_null(&mut order),
                 }
                 last_descending = *descending;
@@ -102,7 +111,35 @@ fn order(plan: &Plan, values: &[Option<&[u8]>], key: &[u8]) -> Vec<u8> {
             invert(&mut order[start..]);
         }
     }
-    order
+    Ok(order)
+}
+
+/// Finds the least encoded value of an attribute at the end of a path, or the greatest.
+fn reach<'t>(
+    hops: &[Hop],
+    field: usize,
+    fields: &Fields,
+    values: &[Option<&'t [u8]>],
+    lookups: &Lookups<'t>,
+    greatest: bool,
+    end: &mut Option<Vec<u8>>,
+) -> Result<(), Error> {
+    let Some((hop, rest)) = hops.split_first() else {
+        let raw = values.get(field).copied().flatten();
+        let mut all = scalar::encodings(raw, fields.kind(field));
+        let found = if greatest { all.pop() } else { all.into_iter().next() };
+        if let Some(found) = found {
+            let is_further = |end: &Vec<u8>| if greatest { found > *end } else { found < *end };
+            if end.as_ref().is_none_or(is_further) {
+                *end = Some(found);
+            }
+        }
+        return Ok(());
+    };
+    hop.any(values, lookups, &mut |values| {
+        reach(rest, field, &hop.fields, values, lookups, greatest, end).map(|()| false)
+    })?;
+    Ok(())
 }
 
 /// Turns the order round; no encoding is a prefix of another.

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::expiry;
 use crate::hlc;
 use crate::index::Index;
+use crate::join::{Join, Related};
 use crate::json;
 use crate::key::Key;
 use crate::layout::Layout;
@@ -111,10 +112,21 @@ impl Table {
     /// Plans a query; nothing but the sizes of indexes is read yet.
     ///
     /// # Errors
-    /// [`Error::UnknownAttribute`] for a condition or sort on an attribute that is not declared.
+    /// [`Error::UnknownAttribute`] for a condition or sort on an attribute that is not declared,
+    /// [`Error::ScanTooLarge`] for one that would read too large a table; those of
+    /// [`Table::related`].
     #[allow(clippy::needless_pass_by_value, reason = "a query is made to be run once")]
     pub fn query(&self, query: Query) -> Result<QueryRun, Error> {
         QueryRun::plan_query(self.clone(), &query)
+    }
+
+    /// A relationship from records of this table, to be followed one record at a time.
+    ///
+    /// # Errors
+    /// [`Error::UnknownAttribute`], [`Error::NoIndex`], and [`Error::WrongDatabase`] for a table of
+    /// another database.
+    pub fn related(&self, join: &Join) -> Result<Related, Error> {
+        Related::new(self, join)
     }
 
     /// Writes after a sequence number, oldest first, at most `max`. A subscriber that keeps the
@@ -163,6 +175,12 @@ impl Table {
 
     pub(crate) fn set_state(&self, state: TableState) {
         self.0.state.store(Arc::new(state));
+    }
+}
+
+impl PartialEq for Table {
+    fn eq(&self, other: &Table) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 

@@ -14,7 +14,7 @@ use common::{
 };
 use harper_store::{
     Attribute, Comparator, Database, Error, Expiry, Kind, Op, Operation, Options, Precondition,
-    Prepared, Query, Role, Sort, Table, TableSchema,
+    Prepared, Query, Role, Table, TableSchema,
 };
 use proptest::prelude::*;
 
@@ -73,7 +73,7 @@ fn an_expired_record_is_absent_everywhere_before_it_is_removed() {
     assert_eq!(count(&database, &table), 1);
     let by_index = Some(compare("n", Comparator::Equal, common::number(1)));
     let by_key = Some(compare("id", Comparator::LessEqual, text("a")));
-    let sort = vec![Sort { attribute: "n".into(), descending: true }];
+    let sort = vec![common::descending("n")];
     assert_eq!(found(&database, &table, Query::default()), 1);
     assert_eq!(found(&database, &table, Query { filter: by_index, ..Query::default() }), 1);
     assert_eq!(found(&database, &table, Query { filter: by_key, ..Query::default() }), 0);

@@ -6,9 +6,9 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{Fixture, attribute, delete, patch, put, run, schema};
+use common::{Fixture, ascending, attribute, delete, descending, patch, put, run, schema};
 use harper_store::{
-    Comparator, Database, Element, Filter, Kind, Op, Query, Sort, Table, TableSchema, Value,
+    Comparator, Database, Element, Filter, Kind, Op, Query, Table, TableSchema, Value,
 };
 use proptest::prelude::*;
 use serde_json::Value as Json;
@@ -138,8 +138,9 @@ fn filter() -> impl Strategy<Value = Filter> {
 
 fn query() -> impl Strategy<Value = Query> {
     let name = proptest::sample::select(vec!["id", "n", "s", "any", "list"]);
-    let sort = (name, any::<bool>())
-        .prop_map(|(name, descending)| Sort { attribute: name.into(), descending });
+    let sort = (name, any::<bool>()).prop_map(|(name, is_descending)| {
+        if is_descending { descending(name) } else { ascending(name) }
+    });
     let key_prefix = proptest::option::weighted(0.2, "[ab]".prop_map(String::from));
     (proptest::option::weighted(0.8, filter()), proptest::collection::vec(sort, 0..3), key_prefix)
         .prop_map(|(filter, sort, key_prefix)| Query {
@@ -213,6 +214,7 @@ fn holds(record: &serde_json::Map<String, Json>, filter: &Filter) -> bool {
         Filter::Compare { attribute, comparator, value } => {
             values(record, attribute).iter().any(|found| compare(found, *comparator, value))
         }
+        Filter::Related { .. } => unreachable!("there is one table here"),
     }
 }
 

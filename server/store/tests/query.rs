@@ -4,8 +4,11 @@
 
 mod common;
 
-use common::{Fixture, attribute, commit, compare, delete, options, put, run, schema, text};
-use harper_store::{Comparator, Error, Filter, Kind, Options, Query, Sort};
+use common::{
+    Fixture, ascending, attribute, commit, compare, delete, descending, number, put, run, schema,
+    text,
+};
+use harper_store::{Comparator, Error, Filter, Kind, Limits, Query, Sort, Table};
 
 #[test]
 fn an_index_is_built_for_what_exists_and_dropped_when_it_goes() {
@@ -166,8 +169,7 @@ fn long_keys_sort_as_keys_though_an_index_hashes_them() {
         commit(&database, put(&table, id, r#"{"a":1}"#)).unwrap();
     }
     let filter = Some(compare("a", Comparator::Equal, common::number(1)));
-    let by = |name: &str| Sort { attribute: name.into(), descending: false };
-    let query = Query { filter, sort: vec![by("a"), by("id")], ..Query::default() };
+    let query = Query { filter, sort: vec![ascending("a"), ascending("id")], ..Query::default() };
     let found = run(&database, &table, query, 100).unwrap();
     let expected: Vec<_> = ids.iter().map(|id| format!("{{\"id\":\"{id}\",\"a\":1}}")).collect();
     assert_eq!(found, expected);
@@ -175,14 +177,14 @@ fn long_keys_sort_as_keys_though_an_index_hashes_them() {
 
 #[test]
 fn too_many_records_to_sort_are_refused() {
-    let fixture = Fixture::with(Options { sort_records_max: 10, ..options() });
+    let fixture = Fixture::new();
     let database = fixture.database();
     let attributes = vec![attribute("id", Kind::Int, false), attribute("a", Kind::Int, false)];
     let table = database.define(schema("T", attributes)).unwrap();
     let ops = (0..20).map(|id| put(&table, &id.to_string(), &format!("{{\"a\":{}}}", 20 - id)));
     database.commit(ops.collect()).unwrap();
-    let sort = vec![Sort { attribute: "a".into(), descending: false }];
-    let query = Query { sort, ..Query::default() };
+    let limits = Limits { sort_records_max: 10, ..Limits::default() };
+    let query = Query { sort: vec![ascending("a")], limits, ..Query::default() };
     let error = run(&database, &table, query.clone(), 100).unwrap_err();
     assert!(matches!(error, Error::SortTooLarge { max: 10 }));
     let first = run(&database, &table, Query { limit: Some(2), offset: 1, ..query }, 3).unwrap();
@@ -197,7 +199,7 @@ fn undeclared_attributes_cannot_be_queried() {
     let filter = Filter::Or(vec![compare("x", Comparator::Equal, text("1"))]);
     let error = table.query(Query { filter: Some(filter), ..Query::default() }).unwrap_err();
     assert_eq!(error.to_string(), "x is not a defined attribute");
-    let sort = vec![Sort { attribute: "y".into(), descending: true }];
+    let sort = vec![descending("y")];
     assert!(table.query(Query { sort, ..Query::default() }).is_err());
 }
 
@@ -215,10 +217,11 @@ fn plans_use_the_best_index() {
     use Comparator::{Contains, Equal, Greater, Less, StartsWith};
     let eq = |name: &str| compare(name, Equal, common::number(1));
     let plan = |filter: Option<Filter>, sort: &[(&str, bool)], prefix: Option<&str>| {
-        let sort = sort.iter().map(|(attribute, descending)| Sort {
-            attribute: (*attribute).into(),
-            descending: *descending,
-        });
+        let sort = sort.iter().map(
+            |(name, is_descending)| {
+                if *is_descending { descending(name) } else { ascending(name) }
+            },
+        );
         let key_prefix = prefix.map(Into::into);
         let query = Query { filter, sort: sort.collect(), key_prefix, ..Query::default() };
         table.query(query).unwrap().plan().to_string()
@@ -230,7 +233,8 @@ fn plans_use_the_best_index() {
     assert_eq!(plan(Some(eq("a")), &[], None), "index a range");
     assert_eq!(plan(and(vec![eq("c"), eq("a")]), &[], None), "index a range, filter");
     let starts = || compare("b", StartsWith, text("x"));
-    assert_eq!(plan(and(vec![starts(), eq("a")]), &[], None), "index a range, filter");
+    let both = and(vec![starts(), eq("a")]);
+    assert_eq!(plan(both, &[], None), "index a range, intersect index b range, filter");
     let between = || {
         and(vec![compare("a", Greater, common::number(1)), compare("a", Less, common::number(5))])
     };
@@ -248,4 +252,95 @@ fn plans_use_the_best_index() {
     assert_eq!(plan(None, &[("a", false)], None), "index a scan", "all of no records");
     commit(&database, put(&table, "1", "{}")).unwrap();
     assert_eq!(plan(None, &[("a", false)], None), "primary key scan, sort");
+}
+
+/// 4,000 records: `even` and `third` are indexed, `plain` is the number again and is not.
+fn numbers(fixture: &Fixture) -> (std::sync::Arc<harper_store::Database>, Table) {
+    let database = fixture.database();
+    let attributes = vec![
+        attribute("id", Kind::Int, false),
+        attribute("even", Kind::Boolean, true),
+        attribute("rest", Kind::Int, true),
+        attribute("n", Kind::Int, true),
+        attribute("plain", Kind::Int, false),
+    ];
+    let table = database.define(schema("T", attributes)).unwrap();
+    let ops = (0..4000).map(|id| {
+        let body =
+            format!(r#"{{"even":{},"rest":{},"n":{id},"plain":{id}}}"#, id % 2 == 0, id % 97);
+        put(&table, &id.to_string(), &body)
+    });
+    database.commit(ops.collect()).unwrap();
+    (database, table)
+}
+
+#[test]
+fn the_range_with_fewest_entries_is_read_and_others_narrow_it() {
+    let fixture = Fixture::new();
+    let (database, table) = numbers(&fixture);
+    let even = || compare("even", Comparator::Equal, harper_store::Value::Boolean(true));
+    let above = |n| compare("n", Comparator::Greater, number(n));
+    let explain = |filters: Vec<Filter>, sort: Vec<Sort>, limit| {
+        let filter = Some(Filter::And(filters));
+        let run = table.query(Query { filter, sort, limit, ..Query::default() }).unwrap();
+        run.explain(&database.read().unwrap()).unwrap()
+    };
+    let few = explain(vec![even(), above(3989)], vec![], None);
+    assert_eq!(few.plan, "index n range, intersect index even range, filter");
+    assert_eq!((few.reads[0].entries, few.intersections[0].entries), (10, 2000));
+    assert_eq!((few.records, few.filters, few.full_scan), (4000, true, false));
+    let many = explain(vec![even(), above(100)], vec![], None);
+    assert_eq!(many.reads[0].index.as_deref(), Some("even"));
+    // few are sorted, many are read in order
+    let by_n = |limit| explain(vec![even()], vec![descending("n")], limit).plan;
+    assert_eq!(by_n(Some(5)), "index n scan backwards, intersect index even range, filter");
+    assert_eq!(by_n(None), "index even range, sort");
+    let rest = compare("rest", Comparator::Equal, number(5));
+    let sorted = explain(vec![rest], vec![descending("n")], Some(5));
+    assert_eq!((sorted.plan.as_str(), sorted.sorts_in_memory), ("index rest range, sort", true));
+    let scan = explain(vec![compare("plain", Comparator::Equal, number(1))], vec![], None);
+    assert!(scan.full_scan && scan.reads[0].extent == "whole" && scan.reads[0].index.is_none());
+}
+
+#[test]
+fn an_intersection_finds_what_each_condition_finds() {
+    let fixture = Fixture::new();
+    let (database, table) = numbers(&fixture);
+    let even = compare("even", Comparator::Equal, harper_store::Value::Boolean(true));
+    for (low, high, step) in [(1000, 3500, 100), (500, 4000, 1), (0, 3999, 10_000)] {
+        let filters = vec![
+            even.clone(),
+            compare("n", Comparator::GreaterEqual, number(low)),
+            compare("n", Comparator::Less, number(high)),
+            compare("rest", Comparator::Less, number(9)),
+        ];
+        let filter = Some(Filter::And(filters));
+        let found = run(&database, &table, Query { filter, ..Query::default() }, step).unwrap();
+        let wanted = (low..high).filter(|id| id % 2 == 0 && id % 97 < 9).count();
+        assert_eq!(found.len(), wanted, "{low} to {high}");
+    }
+}
+
+#[test]
+fn a_search_that_reads_too_much_is_refused() {
+    let fixture = Fixture::new();
+    let (database, table) = numbers(&fixture);
+    let limits = Limits { scan_records_max: 1000, ..Limits::default() };
+    let query = |name: &str, n, limit| {
+        let filter = Some(compare(name, Comparator::Equal, number(n)));
+        Query { filter, limit, limits, ..Query::default() }
+    };
+    let error = table.query(query("plain", 5, None)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the query would read more than 1000 records of T to find those it wants: \
+         add a condition on an indexed attribute"
+    );
+    let find = |query| run(&database, &table, query, 100);
+    assert_eq!(find(query("plain", 5, Some(1))).unwrap().len(), 1, "found soon enough");
+    let error = find(query("plain", 3000, Some(1))).unwrap_err();
+    assert!(matches!(error, Error::ScanTooLarge { max: 1000, .. }));
+    assert_eq!(find(query("n", 3000, None)).unwrap().len(), 1, "an index finds it");
+    let all = Query { limits, ..Query::default() };
+    assert_eq!(find(all).unwrap().len(), 4000, "nothing is read in vain");
 }

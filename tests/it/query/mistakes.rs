@@ -104,3 +104,23 @@ fn queries_have_limits() {
     client.get("/Dog/?sort(-id)").expect(200);
     assert_eq!(server.metric("harper_rejected_total{reason=\"sort_records\"}"), 1.0);
 }
+
+#[test]
+fn a_search_without_an_index_is_bounded() {
+    let home = Home::with_schema(SCHEMA);
+    let server = home.launch().set("query.scanRecordsMax=10").start();
+    let client = server.client();
+    for id in 0..20 {
+        let body = format!(r#"{{"good":{},"age":{id}}}"#, id == 19);
+        client.put(&format!("/Dog/{id:02}"), &body).expect(204);
+    }
+    let refused = client.get("/Dog/?good=true").expect(400);
+    assert!(refused.error().contains("read more than 10 records of Dog"), "{refused}");
+    client.delete("/Dog/?good=true").expect(400);
+    assert_eq!(client.get("/Dog/?good=false&limit(2)&select(id)").text(), r#"["00","01"]"#);
+    client.get("/Dog/?good=true&limit(1)").expect(400);
+    let whole = client.get("/Dog/?select(id)").expect(200).json();
+    assert_eq!(whole.as_array().unwrap().len(), 20, "what is returned may be any number");
+    assert_eq!(client.get("/Dog/?good=true&age=gt=14&select(id)").text(), r#"["19"]"#);
+    assert_eq!(server.metric("harper_rejected_total{reason=\"scan_records\"}"), 3.0);
+}

@@ -120,5 +120,9 @@ pub(crate) fn text(value: &str) -> Value {
 }
 
 pub(crate) fn descending(attribute: &str) -> Sort {
-    Sort { attribute: attribute.into(), descending: true }
+    Sort { via: Vec::new(), attribute: attribute.into(), descending: true }
+}
+
+pub(crate) fn ascending(attribute: &str) -> Sort {
+    Sort { descending: false, ..descending(attribute) }
 }

@@ -14,7 +14,8 @@ pub(super) const CASES: &[Case] = &[
     ("storage.maxTransactionQueueTime", queue_time_max),
     ("storage.changeLogBytesMax", |live| log_shrinks(live, "storage.changeLogBytesMax", json!(1))),
     ("logging.auditRetention", |live| log_shrinks(live, "logging.auditRetention", json!(1))),
-    ("query.sortRecordsMax", sort_records_max),
+    ("query.sortRecordsMax", |live| query_limit(live, "query.sortRecordsMax", "sort(name)")),
+    ("query.scanRecordsMax", |live| query_limit(live, "query.scanRecordsMax", "name=none")),
 ];
 
 const SLOW: (&str, u64) = ("storage.syncDelayForTests", 150);
@@ -92,11 +93,12 @@ fn log_shrinks(live: &Live, key: &str, value: Value) {
     });
 }
 
-fn sort_records_max(live: &Live) {
+/// The table has more records than `query` may then sort or search.
+fn query_limit(live: &Live, key: &'static str, query: &str) {
     let records: Vec<_> = (0..20).map(|id| format!(r#"{{"id":"s{id}","name":"{id}"}}"#)).collect();
     live.client().put("/Dog/", &format!("[{}]", records.join(","))).expect(204);
-    live.client().get("/Dog/?name=ge=0&sort(name)").expect(200);
-    live.set(&[("query.sortRecordsMax", json!(3))]);
-    let status = || live.client().get("/Dog/?name=ge=0&sort(name)").status;
+    live.client().get(&format!("/Dog/?{query}")).expect(200);
+    live.set(&[(key, json!(3))]);
+    let status = || live.client().get(&format!("/Dog/?{query}")).status;
     eventually("the limit", || (status() == 400).then_some(()));
 }
