@@ -3,10 +3,11 @@
 
 use crate::error::{Answer, Code, Failure};
 use crate::exchange::{Request, Response};
+use crate::reply;
 use crate::resource::files::Files;
 use crate::resource::table::TableResource;
 use crate::services::Services;
-use http::Method;
+use http::{HeaderValue, Method, header};
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -79,6 +80,9 @@ impl Routes {
             let sentence = format!("Method {} is not recognized", request.head.method);
             return Err(Failure::new(Code::NotImplemented, sentence));
         }
+        if request.head.uri.path() == "*" {
+            return about_the_server(request);
+        }
         // the URI is cheap to clone and frees the request to be changed
         let uri = request.head.uri.clone();
         if let Some((table, rest)) = self.find(uri.path()) {
@@ -91,6 +95,17 @@ impl Routes {
         }
         Err(Failure::new(Code::NotFound, "Not found"))
     }
+}
+
+/// `OPTIONS *`: the methods that there are at all (RFC 9110 §9.3.7). No other method has this target.
+fn about_the_server(request: &Request) -> Answer<Response> {
+    if request.head.method != Method::OPTIONS {
+        return Err(Failure::new(Code::BadRequest, "Only OPTIONS has the target *"));
+    }
+    let mut response = reply::no_content();
+    let methods = HeaderValue::from_static("GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS");
+    response.headers_mut().insert(header::ALLOW, methods);
+    Ok(response)
 }
 
 /// A path with its percent-encoding undone; an encoded slash is no separator, and so no part of a table's path.

@@ -30,5 +30,6 @@ mod http;
 mod live;
 mod query;
 mod rest;
+mod rfc;
 mod storage;
 mod workers;

@@ -4,9 +4,10 @@ use crate::error::{Answer, Code, Failure};
 use crate::exchange::Request;
 use crate::metrics::Rejected;
 use crate::services::Services;
-use http::{Version, header};
+use http::{Method, Version, header};
 
-/// Answers what the protocol has refused, and an expectation other than `100-continue` (RFC 9110 §10.1.1).
+/// Answers what the protocol has refused, an expectation other than `100-continue` (RFC 9110 §10.1.1), and a PUT of
+/// a part, which would be taken for the whole (§14.5).
 pub(super) fn check(services: &Services, request: &mut Request) -> Answer<()> {
     if let Some(refused) = request.refused.take() {
         if matches!(refused.code, Code::HeaderTooLarge | Code::TargetTooLong) {
@@ -14,7 +15,12 @@ pub(super) fn check(services: &Services, request: &mut Request) -> Answer<()> {
         }
         return Err(refused);
     }
-    match request.head.headers.get(header::EXPECT) {
+    let headers = &request.head.headers;
+    if request.head.method == Method::PUT && headers.contains_key(header::CONTENT_RANGE) {
+        let sentence = "A PUT with Content-Range is not supported: send the whole";
+        return Err(Failure::new(Code::BadRequest, sentence));
+    }
+    match headers.get(header::EXPECT) {
         Some(expectation)
             if !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue")
                 // HTTP/1.0 does not know the header

@@ -66,7 +66,7 @@ const SERVER: [(&str, &[&str]); 24] = [
             "telemetry",
         ],
     ),
-    ("route", &["auth", "error", "exchange", "resource", "services"]),
+    ("route", &["auth", "error", "exchange", "reply", "resource", "services"]),
     ("resource", &["auth", "content", "error", "exchange", "metrics", "pool", "reply", "services"]),
     ("reply", &["content", "error", "exchange"]),
     ("content", &["error"]),
