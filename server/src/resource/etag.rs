@@ -100,6 +100,14 @@ pub(crate) fn precondition(headers: &HeaderMap) -> Precondition {
     }
 }
 
+/// Whether `If-Match` admits a read of the record at this version, or is absent (RFC 9110 §13.1.1).
+#[must_use]
+pub(crate) fn matches(headers: &HeaderMap, current: u64) -> bool {
+    !headers.contains_key(header::IF_MATCH)
+        || entries(headers, &header::IF_MATCH)
+            .any(|entry| entry == "*" || version(entry) == Some(current))
+}
+
 /// The version in a strong tag of ours.
 fn version(entry: &str) -> Option<u64> {
     let inner = entry.strip_prefix('"')?.strip_suffix('"')?.as_bytes();

@@ -186,6 +186,10 @@ impl TableResource {
                 etag::tag(record.meta.version, &[media.tag(), view.tag(), &select.tag()])
             }
         };
+        if !etag::matches(&request.head.headers, record.meta.version) {
+            let sentence = "The record is not in the state that the request asks for";
+            return Err(Failure::new(Code::PreconditionFailed, sentence));
+        }
         if request.head.headers.contains_key(header::IF_NONE_MATCH)
             && let Some(tag) = etag::none_match(&request.head.headers, &tag)
         {

@@ -145,7 +145,6 @@ pub(super) const CASES: &[Case] = &[
         "OPTIONS /Dog/1 HTTP/1.1↵{H}Max-Forwards: 0↵↵",
         &[Status(204), Open],
     ),
-    must("9110 §7.6.3", "Via", "GET /Dog/1 HTTP/1.1↵{H}Via: 1.0 a, 1.1 b (c)↵↵", FINE),
     must(
         "9110 §10.1.1",
         "100 before a body is sent",

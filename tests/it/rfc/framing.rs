@@ -20,7 +20,7 @@ pub(super) const CASES: &[Case] = &[
     must(
         "9112 §6.3",
         "a body that nobody reads",
-        "GET /Dog/1 HTTP/1.1↵{H}Content-Length: 18↵↵GET /x HTTP/1.1↵↵",
+        "GET /Dog/1 HTTP/1.1↵{H}Content-Length: 19↵↵GET /x HTTP/1.1↵↵",
         FINE,
     ),
     must(
@@ -99,7 +99,7 @@ pub(super) const CASES: &[Case] = &[
     must(
         "9110 §8.6",
         "a length of 2^64 and 2",
-        "PUT /Dog/w HTTP/1.1↵{H}Content-Length: 18446744073709551618↵↵{}",
+        "PUT /Dog/w HTTP/1.1↵{H}Content-Length: 19446744073709551618↵↵{}",
         REFUSED,
     ),
     must(

@@ -123,6 +123,9 @@ impl Head {
         let Some(first) = line(bytes, at, 1)? else { return incomplete(bytes, at, bytes_max) };
         let request = RequestLine::read(bytes, first.clone())?;
         at = first.end + 2;
+        if at > bytes_max {
+            return Err(TARGET_TOO_LONG);
+        }
         let mut fields = Fields::default();
         for number in 2.. {
             let Some(line) = line(bytes, at, number)? else {
