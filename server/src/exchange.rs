@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use crate::auth::Identity;
@@ -22,7 +22,7 @@ use crate::error::Failure;
 pub(crate) use id::RequestId;
 
 /// A later part of the answer could not be made; the connection is broken off, so that the client sees it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("the answer could not be completed: {0}")]
 pub(crate) struct BodyError(pub String);
 
@@ -44,6 +44,8 @@ pub(crate) struct Request {
     pub identity: Identity,
     /// Why the protocol refuses this request; the chain answers with it.
     pub refused: Option<Box<Failure>>,
+    /// Bytes of the body that have been read.
+    pub body_bytes: u64,
     /// The share of the process's memory for bodies that this request has taken.
     pub held: Held,
 }
@@ -118,6 +120,7 @@ impl Request {
             took: Duration::ZERO,
             identity: Identity::Anonymous,
             refused: None,
+            body_bytes: 0,
             held: Held::default(),
         }
     }
@@ -174,6 +177,7 @@ pub(crate) type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>>>>;
 pub(crate) struct Body {
     content: Content,
     finished: Option<Finished>,
+    tail: Tail,
     /// Whether this is the result of a query: such bodies are compressed whatever their size.
     pub is_query_result: bool,
 }
@@ -184,6 +188,30 @@ enum Content {
     Empty,
     Whole(Bytes),
     Stream(Chunks),
+}
+
+/// What became of an answer's body.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sent {
+    /// Bytes handed to the connection, after compression and before any framing.
+    pub bytes: u64,
+    /// Whether these were all.
+    pub is_whole: bool,
+}
+
+/// Counts what is sent, and tells it when the body is dropped.
+#[derive(Default)]
+struct Tail {
+    sent: Sent,
+    told: Vec<Box<dyn FnOnce(Sent)>>,
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        for tell in self.told.drain(..) {
+            tell(self.sent);
+        }
+    }
 }
 
 /// Who wants to know that an answer has been handed over, whole or not.
@@ -241,6 +269,12 @@ impl Body {
         }
     }
 
+    /// Has `tell` called when the body is done with, whole or not.
+    pub(crate) fn on_end(&mut self, tell: impl FnOnce(Sent) + 'static) {
+        self.tail.sent.is_whole = matches!(self.content, Content::Empty);
+        self.tail.told.push(Box::new(tell));
+    }
+
     /// Has `finished` called when the body is done with.
     pub(crate) fn on_finish(&mut self, finished: Finished) {
         self.finished = Some(finished);
@@ -255,17 +289,22 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.content {
-            Content::Empty => Poll::Ready(None),
+        let part = match &mut self.content {
+            Content::Empty => None,
             Content::Whole(bytes) => {
                 let bytes = std::mem::take(bytes);
                 self.content = Content::Empty;
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
+                Some(Ok(bytes))
             }
-            Content::Stream(parts) => {
-                parts.as_mut().poll_next(cx).map(|part| part.map(|part| part.map(Frame::data)))
-            }
+            Content::Stream(parts) => ready!(parts.as_mut().poll_next(cx)),
+        };
+        match &part {
+            Some(Ok(bytes)) => self.tail.sent.bytes += bytes.len() as u64,
+            Some(Err(_)) => {}
+            None => self.content = Content::Empty,
         }
+        self.tail.sent.is_whole = matches!(self.content, Content::Empty);
+        Poll::Ready(part.map(|part| part.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -291,5 +330,36 @@ mod tests {
         assert_eq!(total.load(Ordering::Relaxed), 80);
         drop(held);
         assert_eq!(total.load(Ordering::Relaxed), 0);
+    }
+
+    /// What is told of a body of which at most `frames` are taken.
+    fn told(mut body: Body, frames: usize) -> (u64, bool) {
+        let told = Rc::new(std::cell::Cell::new(Sent::default()));
+        body.on_end({
+            let told = Rc::clone(&told);
+            move |sent| told.set(sent)
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            for _ in 0..frames {
+                let _ = body.frame().await;
+            }
+        });
+        drop(body);
+        (told.get().bytes, told.get().is_whole)
+    }
+
+    #[test]
+    fn the_end_of_a_body_tells_what_was_sent() {
+        let whole = || Body::whole(Bytes::from_static(b"abc"));
+        let parts = || [Ok(Bytes::from_static(b"ab")), Ok(Bytes::from_static(b"c"))];
+        let stream = || Body::stream(Box::pin(futures_util::stream::iter(parts())));
+        let broken = futures_util::stream::iter([parts()[0].clone(), Err(BodyError("x".into()))]);
+        assert_eq!(told(Body::default(), 0), (0, true));
+        assert_eq!(told(whole(), 1), (3, true));
+        assert_eq!(told(whole(), 0), (0, false));
+        assert_eq!(told(stream(), 3), (3, true));
+        assert_eq!(told(stream(), 1), (2, false));
+        assert_eq!(told(Body::stream(Box::pin(broken)), 2), (2, false));
     }
 }

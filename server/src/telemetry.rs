@@ -6,6 +6,7 @@
 use crossbeam_channel::{Sender, bounded};
 use std::fmt;
 use std::io::Write;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -47,8 +48,21 @@ static IS_JSON: AtomicBool = AtomicBool::new(false);
 /// Target of lines that are written at any level: what a person must see.
 pub(crate) const NOTIFY: &str = "notify";
 
-/// Target of request lines; they are governed by `http.logging` alone.
-pub(crate) const REQUEST: &str = "http";
+/// Where lines are queued; none before the log is started.
+static QUEUE: OnceLock<Sender<Line>> = OnceLock::new();
+
+/// Writes a line that has its form already, whatever the level.
+pub(crate) fn write(line: Vec<u8>) {
+    if let Some(queue) = QUEUE.get() {
+        enqueue(queue, line);
+    }
+}
+
+fn enqueue(queue: &Sender<Line>, line: Vec<u8>) {
+    if queue.try_send(Line::Text(line)).is_err() {
+        DROPPED.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 /// Lines dropped because the output did not keep up.
 #[must_use]
@@ -84,7 +98,7 @@ pub(crate) fn start(config: &harper_config::Logging) -> std::io::Result<Guard> {
             let _ = out.write_all(&line);
         }
     })?;
-    let output = Output { queue: queue.clone() };
+    let output = Output { queue: QUEUE.get_or_init(|| queue.clone()).clone() };
     configure(config);
     let json = format::json().flatten_event(true).with_thread_names(true).with_current_span(false);
     let lines = tracing_subscriber::fmt::layer()
@@ -122,7 +136,7 @@ struct Filter;
 impl Filter {
     fn wants(metadata: &Metadata<'_>) -> bool {
         let least = match metadata.target() {
-            NOTIFY | REQUEST => LevelFilter::INFO,
+            NOTIFY => LevelFilter::INFO,
             _ => Self::level(),
         };
         *metadata.level() <= least
@@ -184,8 +198,8 @@ impl Write for LineWriter {
 impl Drop for LineWriter {
     fn drop(&mut self) {
         let line = std::mem::take(&mut self.line);
-        if !line.is_empty() && self.queue.try_send(Line::Text(line)).is_err() {
-            DROPPED.fetch_add(1, Ordering::Relaxed);
+        if !line.is_empty() {
+            enqueue(&self.queue, line);
         }
     }
 }
@@ -214,7 +228,7 @@ where
     }
 }
 
-/// Harper's line: `<time> [<thread>] [<level>] [<tag>]: <message> <field>=<value> …`.
+/// Harper's line: `<time> [<thread>] [<level>]: <message> <field>=<value> …`.
 struct HarperLine;
 
 impl<S, N> FormatEvent<S, N> for HarperLine
@@ -237,11 +251,7 @@ where
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("main");
         let now = jiff::Timestamp::now();
-        write!(writer, "{now:.3} [{thread}] [{level}]")?;
-        if target == REQUEST {
-            write!(writer, " [{target}]")?;
-        }
-        writer.write_char(':')?;
+        write!(writer, "{now:.3} [{thread}] [{level}]:")?;
         event.record(&mut Words { writer: &mut writer });
         writeln!(writer)
     }

@@ -132,6 +132,21 @@ pub struct HttpLogging {
     pub headers: bool,
     /// Adds a running number.
     pub id: bool,
+    /// The form of a line.
+    pub format: RequestLogFormat,
+    /// What marks a line as one of this log.
+    pub tag: String,
+}
+
+/// The form of a request line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestLogFormat {
+    /// Harper's.
+    Text,
+    /// An object.
+    Json,
+    /// As web servers write it by default.
+    Combined,
 }
 
 /// Number of workers.
@@ -304,7 +319,19 @@ impl Reader<'_> {
                 timing: self.flag("http.logging.timing"),
                 headers: self.flag("http.logging.headers"),
                 id: self.flag("http.logging.id"),
+                format: self.request_log_format(),
+                tag: self.text("http.logging.tag"),
             }),
+        }
+    }
+
+    fn request_log_format(&self) -> RequestLogFormat {
+        match self.text("http.logging.format").as_str() {
+            "text" => RequestLogFormat::Text,
+            "json" => RequestLogFormat::Json,
+            "combined" => RequestLogFormat::Combined,
+            _ if self.text("logging.format") == "json" => RequestLogFormat::Json,
+            _ => RequestLogFormat::Text,
         }
     }
 

@@ -18,7 +18,7 @@ mod value;
 
 pub use config::{
     Admin, Authentication, Config, Cors, Http, HttpLogging, Logging, Proxies, Query, RequestId,
-    Shutdown, Storage, Threads,
+    RequestLogFormat, Shutdown, Storage, Threads,
 };
 pub use docs::{json_schema, markdown};
 pub use keys::{Key, Kind, Reload, Support, find, find_by_env};

@@ -36,6 +36,7 @@ pub(crate) async fn read(services: &Services, request: &mut Request) -> Answer<B
         let Ok(data) = frame.into_data() else { continue };
         let so_far = first.as_ref().map_or(0, Bytes::len) + rest.len();
         let size = so_far + data.len();
+        request.body_bytes = size as u64;
         if size > bytes_max {
             return Err(too_large(services, bytes_max));
         }

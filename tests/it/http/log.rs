@@ -1,6 +1,7 @@
 //! The request log exists only where it is asked for.
 
 use super::home;
+use crate::harness::Server;
 use crate::harness::client::basic;
 use crate::harness::server::{PASSWORD, USERNAME};
 use rustix::process::Signal;
@@ -92,4 +93,79 @@ fn lines_are_json_where_that_is_the_format() {
         assert!(value["timestamp"].is_string() && value["level"].is_string(), "{line}");
         assert!(value["message"].is_string(), "{line}");
     }
+}
+
+/// The JSON line of the request whose path holds `mark`.
+fn object(server: &Server, mark: &str) -> Value {
+    serde_json::from_str(&server.line(mark)).unwrap()
+}
+
+#[test]
+fn a_json_line_tells_everything_of_its_request() {
+    let launch = home().launch_as("run").set("http.logging.format=json");
+    let server = launch.set("http.trustedProxies=127.0.0.1").start();
+    let client = server.client().login(USERNAME, PASSWORD);
+    let name = "x".repeat(3000);
+    client.put("/Dog/marked", &format!(r#"{{"name":"{name}"}}"#)).expect(204);
+    let line = object(&server, "PUT /Dog/marked");
+    assert_eq!((&line["method"], &line["status"]), (&"PUT".into(), &204.into()), "{line}");
+    assert_eq!(line["bytes_in"], 3000 + r#"{"name":""}"#.len());
+    assert_eq!((&line["bytes_out"], &line["user"]), (&0.into(), &USERNAME.into()), "{line}");
+    assert!(line["duration_ms"].as_f64() >= line["head_ms"].as_f64(), "{line}");
+    let ask = client.request("GET", "/Dog/marked?select(name)").header("x-request-id", "given-7");
+    let ask = ask.header("x-forwarded-for", "203.0.113.9").header("x-forwarded-proto", "https");
+    let ask =
+        ask.header("x-forwarded-host", "shop.example").header("referer", "https://a.example/");
+    let reply = ask.header("accept-encoding", "br").send().expect(200);
+    let line = object(&server, "GET /Dog/marked");
+    assert_eq!(line["bytes_out"], reply.body.len(), "as sent, compressed: {line}");
+    for (name, value) in [
+        ("path", "/Dog/marked"),
+        ("query", "select(name)"),
+        ("protocol", "HTTPS/1.1"),
+        ("host", "shop.example"),
+        ("client", "203.0.113.9"),
+        ("request_id", "given-7"),
+        ("referer", "https://a.example/"),
+    ] {
+        assert_eq!(line[name], value, "{line}");
+    }
+    assert!(line.get("headers").is_none() && line.get("id").is_none(), "not asked for: {line}");
+    let reply = server.client().get("/Dog/none").expect(401);
+    let line = object(&server, "GET /Dog/none");
+    assert_eq!(line["request_id"], reply.header("x-request-id"));
+    assert!(line.get("user").is_none() && line["level"] == "WARN", "{line}");
+}
+
+#[test]
+fn an_answer_that_the_client_does_not_take_is_marked() {
+    let server = home().launch().set("http.logging.format=json").start();
+    let record = format!(r#"{{"name":"{}"}}"#, "x".repeat(60_000));
+    for id in 0..400 {
+        server.client().put(&format!("/Dog/{id}"), &record).expect(204);
+    }
+    server.client().request("HEAD", "/Dog/1").send().expect(200);
+    assert!(object(&server, "HEAD /Dog/1").get("aborted").is_none());
+    let mut wire = server.wire();
+    wire.send("GET /Dog/?limit(399) HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(wire.head().unwrap().0, 200);
+    drop(wire);
+    let line = object(&server, "limit(399)");
+    assert_eq!(line["aborted"], true, "{line}");
+}
+
+#[test]
+fn the_combined_form_is_that_of_web_servers_and_the_tag_can_be_chosen() {
+    let server = home().launch().set("http.logging.format=combined").start();
+    let client = server.client();
+    let ask = client.request("GET", "/Dog/none").header("user-agent", "a \"b\"");
+    let reply = ask.send().expect(404);
+    let line = server.line("GET /Dog/none");
+    let (begin, rest) = line.split_once(" [").unwrap();
+    assert!(begin.starts_with("127.0.0.1 - "), "{line}");
+    let request = format!("] \"GET /Dog/none HTTP/1.1\" 404 {}", reply.body.len());
+    assert!(rest.contains(&request) && rest.ends_with(r#" "-" "a \"b\"""#), "{line}");
+    let server = home().launch().set("http.logging.tag=shop").start();
+    server.client().get("/Dog/none").expect(404);
+    server.line("[warn] [shop]: GET /Dog/none HTTP/1.1 404");
 }

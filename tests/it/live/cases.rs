@@ -1,5 +1,6 @@
 //! One case for each live key: it is changed while the server runs, and the effect is seen.
 
+mod chain;
 mod http;
 mod rest;
 mod storage;
@@ -12,7 +13,7 @@ use std::collections::BTreeSet;
 type Case = (&'static str, fn(&Live));
 
 /// The cases that share one server; each begins with the file as it was and may leave any.
-const SHARED: &[&[Case]] = &[http::CASES, storage::CASES, rest::CASES];
+const SHARED: &[&[Case]] = &[chain::CASES, http::CASES, storage::CASES, rest::CASES];
 
 /// The cases that need a server of their own.
 const OWN: &[Case] = rest::OWN;

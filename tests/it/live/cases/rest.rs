@@ -53,7 +53,7 @@ fn logging_level(live: &Live) {
 
 fn logging_format(live: &Live) {
     live.set(&[("logging.format", json!("json"))]);
-    let line = live.server.line("logging.format");
+    let line = live.server.line("anew: logging.format");
     let line: Value = serde_json::from_str(&line).unwrap();
     assert!(line["message"].as_str().unwrap().contains("configuration read anew"), "{line}");
 }
