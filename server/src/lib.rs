@@ -8,6 +8,7 @@ mod app;
 mod auth;
 mod chain;
 pub mod cli;
+mod coding;
 mod components;
 mod conn;
 mod content;

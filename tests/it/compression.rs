@@ -1,6 +1,7 @@
-//! Brotli: above the threshold, for those who take it.
+//! Content codings: above the threshold, for those who take them; and of request bodies.
 
 use crate::harness::{Client, Home, Reply};
+use std::io::Read;
 
 const SCHEMA: &str = "type T @table @export { id: ID @primaryKey text: String n: Int @indexed }";
 
@@ -57,14 +58,136 @@ fn only_those_who_take_brotli_get_it() {
     let server = Home::with_schema(SCHEMA).start();
     let client = server.client();
     client.put("/T/1", &record("1", 5000)).expect(204);
-    for encoding in ["br", "gzip, br", "gzip;q=1.0, br;q=0.5", "BR", "*", "br;q=0.001"] {
+    for encoding in ["br", "gzip, br", "zstd;q=0.9, gzip, br", "gzip;q=0.5, br", "BR", "br;q=0.001"]
+    {
         assert_eq!(get(&client, "/T/1", encoding).header("content-encoding"), "br", "{encoding}");
     }
     for encoding in
-        ["br;q=0", "br;q=0, *", "br; q=0.0", "gzip, deflate", "identity", "", "brx", "xbr", "*;q=0"]
+        ["br;q=0", "br; q=0.0", "deflate", "identity", "", "brx", "xbr", "identity, br;q=0.5"]
     {
         assert!(!get(&client, "/T/1", encoding).has("content-encoding"), "{encoding}");
     }
+}
+
+/// Undoes the coding that the answer names.
+fn decoded(reply: &Reply) -> Vec<u8> {
+    let mut plain = Vec::new();
+    let body = reply.body.as_slice();
+    match reply.header("content-encoding") {
+        "br" => brotli::BrotliDecompress(&mut &*body, &mut plain).unwrap(),
+        "gzip" => drop(flate2::read::GzDecoder::new(body).read_to_end(&mut plain).unwrap()),
+        "zstd" => plain = zstd::decode_all(body).unwrap(),
+        "" => plain = body.to_vec(),
+        other => panic!("{other}"),
+    }
+    plain
+}
+
+#[test]
+fn every_coding_is_sent_to_those_who_prefer_it() {
+    let server = Home::with_schema(SCHEMA).start();
+    let client = server.client();
+    for n in 0..600 {
+        client.put(&format!("/T/{n:04}"), &format!(r#"{{"n":{n}}}"#)).expect(204);
+    }
+    client.put("/T/big", &record("big", 40_000)).expect(204);
+    for (encoding, coding) in [
+        ("br", "br"),
+        ("gzip", "gzip"),
+        ("x-gzip", "gzip"),
+        ("zstd", "zstd"),
+        ("gzip, zstd", "zstd"),
+        ("gzip, br;q=0.9, zstd;q=0.8", "gzip"),
+        ("gzip, deflate, br, zstd", "zstd"),
+        ("*", "zstd"),
+        ("zstd;q=0, *", "br"),
+    ] {
+        for path in ["/T/big", "/T/", "/T/?n=7"] {
+            let (whole, coded) = (client.get(path), get(&client, path, encoding));
+            assert_eq!(coded.header("content-encoding"), coding, "{encoding} {path}");
+            assert_eq!(decoded(&coded), whole.body, "{encoding} {path}");
+            assert!(coded.header("etag") != whole.header("etag") || !whole.has("etag"));
+            let ask = client.request("GET", path).header("accept-encoding", encoding);
+            if coded.has("etag") {
+                let ask = ask.header("if-none-match", coded.header("etag"));
+                ask.send().expect(304);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_plain_body_that_is_excluded_is_not_sent() {
+    let server = Home::with_schema(SCHEMA).start();
+    let client = server.client();
+    client.put("/T/1", "{}").expect(204);
+    for encoding in ["identity;q=0, gzip", "gzip, *;q=0"] {
+        let reply = get(&client, "/T/1", encoding);
+        assert_eq!(reply.header("content-encoding"), "gzip", "though it is small: {reply}");
+        assert_eq!(decoded(&reply), client.get("/T/1").body);
+    }
+    for encoding in ["identity;q=0", "*;q=0", "deflate, identity;q=0"] {
+        let ask = client.request("GET", "/T/1").header("accept-encoding", encoding);
+        assert!(ask.send().expect(406).error().contains("zstd, br, gzip"), "{encoding}");
+    }
+    let put = client.request("PUT", "/T/2").header("accept-encoding", "*;q=0").json("{}");
+    put.send().expect(204);
+}
+
+type Encode<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+
+#[test]
+fn request_bodies_are_decoded_within_the_limit() {
+    let home = Home::with_schema(SCHEMA);
+    let server = home.launch().set("http.bodyBytesMax=100000").start();
+    let client = server.client();
+    let gzip = |body: &[u8]| {
+        let mut out = Vec::new();
+        flate2::read::GzEncoder::new(body, flate2::Compression::best())
+            .read_to_end(&mut out)
+            .unwrap();
+        out
+    };
+    let zlib = |body: &[u8]| {
+        let mut out = Vec::new();
+        flate2::read::ZlibEncoder::new(body, flate2::Compression::best())
+            .read_to_end(&mut out)
+            .unwrap();
+        out
+    };
+    let br = |body: &[u8]| {
+        let mut out = Vec::new();
+        brotli::BrotliCompress(&mut &*body, &mut out, &Default::default()).unwrap();
+        out
+    };
+    let zstd = |body: &[u8]| zstd::encode_all(body, 3).unwrap();
+    let send = |coding: &str, body: Vec<u8>| {
+        let ask = client.request("PUT", "/T/1").header("content-encoding", coding);
+        ask.body("application/json", body).send()
+    };
+    let codings: [(&str, Encode<'_>); 6] = [
+        ("gzip", &gzip),
+        ("x-gzip", &gzip),
+        ("deflate", &zlib),
+        ("br", &br),
+        ("BR", &br),
+        ("zstd", &zstd),
+    ];
+    for (number, (coding, encode)) in codings.into_iter().enumerate() {
+        send(coding, encode(record("1", 50_000 + number).as_bytes())).expect(204);
+        assert_eq!(client.get("/T/1").body.len(), 50_000 + number, "{coding}");
+        let bomb = encode(&vec![b' '; 10_000_000]);
+        assert!(bomb.len() < 20_000, "{coding}");
+        send(coding, bomb).expect(413);
+        let refused = send(coding, b"plain".to_vec()).expect(400);
+        assert!(refused.error().contains("not valid"), "{refused}");
+    }
+    send("identity", record("1", 90).into_bytes()).expect(204);
+    for coding in ["compress", "gzip, br", "?"] {
+        let refused = send(coding, b"{}".to_vec()).expect(415);
+        assert_eq!(refused.header("accept-encoding"), "br, zstd, gzip, deflate");
+    }
+    assert_eq!(client.get("/T/1").body.len(), 90);
 }
 
 #[test]

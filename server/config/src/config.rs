@@ -46,6 +46,8 @@ pub struct Http {
     pub port: Option<Port>,
     /// Bodies of more bytes than this are compressed; 0 switches compression off.
     pub compression_threshold_bytes: usize,
+    /// How hard each content coding tries.
+    pub compression: Compression,
     /// Cross-origin requests.
     pub cors: Cors,
     /// Time for all request headers.
@@ -104,6 +106,17 @@ pub struct RequestId {
     pub header: String,
     /// Whether every answer carries it.
     pub send: bool,
+}
+
+/// Qualities of the content codings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compression {
+    /// Brotli, 0 to 11.
+    pub brotli_quality: u32,
+    /// gzip, 1 to 9.
+    pub gzip_level: u32,
+    /// Zstandard, 1 to 19.
+    pub zstd_level: i32,
 }
 
 /// Cross-origin resource sharing.
@@ -293,6 +306,11 @@ impl Reader<'_> {
         Http {
             port: self.port("http.port"),
             compression_threshold_bytes: self.size("http.compressionThreshold"),
+            compression: Compression {
+                brotli_quality: self.number("http.compression.brotliQuality") as u32,
+                gzip_level: self.number("http.compression.gzipLevel") as u32,
+                zstd_level: self.number("http.compression.zstdLevel") as i32,
+            },
             cors: self.cors(),
             headers_timeout: self.millis("http.headersTimeout"),
             keep_alive_timeout: self.millis("http.keepAliveTimeout"),

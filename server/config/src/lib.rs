@@ -17,8 +17,8 @@ mod tree;
 mod value;
 
 pub use config::{
-    Admin, Authentication, Config, Cors, Http, HttpLogging, Logging, Proxies, Query, RequestId,
-    RequestLogFormat, Shutdown, Storage, Threads,
+    Admin, Authentication, Compression, Config, Cors, Http, HttpLogging, Logging, Proxies, Query,
+    RequestId, RequestLogFormat, Shutdown, Storage, Threads,
 };
 pub use docs::{json_schema, markdown};
 pub use keys::{Key, Kind, Reload, Support, find, find_by_env};

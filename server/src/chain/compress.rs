@@ -1,108 +1,141 @@
-//! Brotli (RFC 7932) for clients that take it: bodies above the threshold, and results of queries of any size.
+//! Content codings of answers: bodies above the threshold, and results of queries of any size, for clients that take one.
 
-use crate::content::weighted;
+use crate::coding::{self, Accepted, Coding, Encoder};
+use crate::error::{Code, Failure};
 use crate::exchange::{Body, BodyError, Chunks, Request, Response};
 use crate::pool::Pool;
+use crate::reply;
 use crate::resource::etag;
 use crate::services::Services;
-use brotli::CompressorWriter;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
-use std::io::Write;
+use harper_config::Compression;
+use http::{HeaderMap, Method, StatusCode, header};
 
 /// A larger body is compressed on the pool.
 const INLINE_BYTES_MAX: usize = 16 * 1024;
-/// Brotli quality: for answers made once, the knee of bytes saved against time spent.
-const QUALITY: u32 = 4;
-/// Base-2 logarithm of the window: 256 KiB bounds the memory of one response.
-const WINDOW: u32 = 18;
-/// The encoder's own buffer.
-const BUFFER_BYTES: usize = 4096;
 
 /// Compresses the response's body where the client takes it and it is worth it.
 pub(super) async fn body(services: &Services, request: &Request, response: &mut Response) {
     let threshold = services.config.http.compression_threshold_bytes;
-    let is_worth_it = match response.body().len() {
-        Some(len) => len > threshold || (response.body().is_query_result && len > 0),
-        None => response.body().is_query_result,
-    };
-    let applies = threshold > 0
-        && is_worth_it
-        && response.status() != StatusCode::PARTIAL_CONTENT
-        && !response.headers().contains_key(header::CONTENT_ENCODING)
-        && accepts_brotli(&request.head.headers);
-    if !applies {
+    if threshold == 0 || !can_be_coded(response) {
         return;
     }
-    let compressed = match response.body_mut().take() {
-        Ok(bytes) if bytes.len() <= INLINE_BYTES_MAX => Body::whole(compress(&bytes)),
-        Ok(bytes) => {
-            let plain = bytes.clone();
-            match services.pool.run(move || compress(&bytes)).await {
-                Ok(compressed) => Body::whole(compressed),
-                Err(_) => {
-                    // no room on the pool: the plain body is as right, only larger
-                    *response.body_mut() = Body::whole(plain);
-                    return;
-                }
-            }
+    let Accepted { coding, plain } = coding::accepted(&request.head.headers);
+    match coding {
+        Some(coding) if !plain || is_worth_it(response, threshold) => {
+            encode(services, coding, response).await;
         }
-        Err(chunks) => Body::stream(compress_stream(chunks, services.pool.clone())),
+        None if !plain && is_read(request, response) => *response = refused(request),
+        _ => {}
+    }
+}
+
+/// Whether there is a body, which has no coding yet and is not part of another.
+fn can_be_coded(response: &Response) -> bool {
+    response.body().len() != Some(0)
+        && response.status() != StatusCode::PARTIAL_CONTENT
+        && !response.headers().contains_key(header::CONTENT_ENCODING)
+}
+
+/// Results of queries are compressed whatever their size, other streams never: they set their own length or pace.
+fn is_worth_it(response: &Response, threshold: usize) -> bool {
+    let body = response.body();
+    let is_large = body.len().is_some_and(|len| len > threshold);
+    (body.is_query_result || is_large) && !is_dense(response.headers())
+}
+
+/// Whether the media type is one whose bytes are compressed already, or that must not be held up.
+fn is_dense(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(is_dense_type)
+}
+
+/// The same of the name of a media type.
+fn is_dense_type(kind: &str) -> bool {
+    const DENSE: [&str; 10] = [
+        "text/event-stream",
+        "application/zip",
+        "application/gzip",
+        "application/zstd",
+        "application/x-7z-compressed",
+        "application/x-bzip2",
+        "application/x-xz",
+        "application/pdf",
+        "font/woff",
+        "font/woff2",
+    ];
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    let is_picture = ["image/", "video/", "audio/"].iter().any(|kind| essence.starts_with(kind));
+    (is_picture && !matches!(essence, "image/svg+xml" | "image/bmp")) || DENSE.contains(&essence)
+}
+
+fn is_read(request: &Request, response: &Response) -> bool {
+    matches!(request.head.method, Method::GET | Method::HEAD) && response.status().is_success()
+}
+
+/// RFC 9110 §12.5.3: the client excludes a plain body and every coding there is.
+fn refused(request: &Request) -> Response {
+    let names = Coding::ALL.map(Coding::name).join(", ");
+    let sentence = format!("No supported content coding is accepted; there are {names}, identity");
+    let failure = Failure::new(Code::NotAcceptable, sentence);
+    reply::problem(&failure, &request.head.headers, request.id.get())
+}
+
+async fn encode(services: &Services, coding: Coding, response: &mut Response) {
+    let quality = services.config.http.compression;
+    let is_query_result = response.body().is_query_result;
+    let body = match response.body_mut().take() {
+        Err(chunks) => match Encoder::new(coding, &quality) {
+            Ok(encoder) => Body::stream(encode_stream(chunks, encoder, services.pool.clone())),
+            Err(_) => return plain(response, Body::stream(chunks), is_query_result),
+        },
+        Ok(bytes) => match encode_whole(services, coding, quality, bytes.clone()).await {
+            Some(coded) => Body::whole(coded),
+            // the plain body is as right, only larger
+            None => return plain(response, Body::whole(bytes), is_query_result),
+        },
     };
-    *response.body_mut() = compressed;
+    *response.body_mut() = body;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("br"));
-    if let Some(tag) = headers.get(header::ETAG).map(etag::with_brotli) {
+    headers.insert(header::CONTENT_ENCODING, coding.header());
+    headers.remove(header::CONTENT_LENGTH);
+    if let Some(tag) = headers.get(header::ETAG).map(|tag| etag::with_coding(tag, coding)) {
         headers.insert(header::ETAG, tag);
     }
 }
 
-/// Whether `Accept-Encoding` gives `br`, or else `*`, a quality above 0 (RFC 9110 §12.5.3).
-fn accepts_brotli(headers: &HeaderMap) -> bool {
-    let fields =
-        headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|field| field.to_str().ok());
-    let mut star = 0;
-    for (name, weight) in fields.flat_map(|field| field.split(',')).filter_map(weighted) {
-        match name {
-            "*" => star = weight,
-            name if name.eq_ignore_ascii_case("br") => return weight > 0,
-            _ => {}
-        }
+fn plain(response: &mut Response, body: Body, is_query_result: bool) {
+    *response.body_mut() = if is_query_result { body.query_result() } else { body };
+}
+
+/// None when the pool has no room.
+async fn encode_whole(
+    services: &Services,
+    coding: Coding,
+    quality: Compression,
+    bytes: Bytes,
+) -> Option<Bytes> {
+    if bytes.len() <= INLINE_BYTES_MAX {
+        return coding::encode(coding, &quality, &bytes).ok();
     }
-    star > 0
-}
-
-fn encoder(capacity: usize) -> CompressorWriter<Vec<u8>> {
-    CompressorWriter::new(Vec::with_capacity(capacity), BUFFER_BYTES, QUALITY, WINDOW)
-}
-
-fn compress(bytes: &[u8]) -> Bytes {
-    let mut encoder = encoder(bytes.len() / 2);
-    // writing to a vector cannot fail
-    let _ = encoder.write_all(bytes);
-    encoder.into_inner().into()
+    services.pool.run(move || coding::encode(coding, &quality, &bytes)).await.ok()?.ok()
 }
 
 /// Compresses a stream part by part; each part is flushed, so that the client has it as soon as it is made.
-fn compress_stream(chunks: Chunks, pool: Pool) -> Chunks {
-    let state = (chunks, Some(encoder(0)), pool);
+fn encode_stream(chunks: Chunks, encoder: Encoder, pool: Pool) -> Chunks {
+    let state = (chunks, Some(encoder), pool);
     Box::pin(stream::try_unfold(state, |(mut chunks, encoder, pool)| async move {
+        let broken = |error: std::io::Error| BodyError(error.to_string());
         let Some(mut encoder) = encoder else { return Ok(None) };
         let Some(chunk) = chunks.next().await.transpose()? else {
-            let last = Bytes::from(encoder.into_inner());
+            let last = Bytes::from(encoder.finish().map_err(broken)?);
             return Ok(Some((last, (chunks, None, pool))));
         };
-        let work = pool.go_on(move || {
-            let written = encoder.write_all(&chunk).and_then(|()| encoder.flush());
-            let part = std::mem::take(encoder.get_mut());
-            written.map(|()| (encoder, Bytes::from(part)))
-        });
-        let (encoder, part) = work
-            .await
-            .map_err(|error| BodyError(error.to_string()))?
-            .map_err(|error| BodyError(error.to_string()))?;
-        Ok(Some((part, (chunks, Some(encoder), pool))))
+        let work = pool.go_on(move || encoder.push(&chunk).map(|part| (encoder, part)));
+        let (encoder, part) =
+            work.await.map_err(|error| BodyError(error.to_string()))?.map_err(broken)?;
+        Ok(Some((Bytes::from(part), (chunks, Some(encoder), pool))))
     }))
 }
 
@@ -110,43 +143,31 @@ fn compress_stream(chunks: Chunks, pool: Pool) -> Chunks {
 mod tests {
     use super::*;
 
-    fn accepts(value: &str) -> bool {
-        let value = HeaderValue::from_str(value).unwrap();
-        accepts_brotli(&HeaderMap::from_iter([(header::ACCEPT_ENCODING, value)]))
+    #[test]
+    fn types_that_are_compressed_already_are_known() {
+        for kind in ["image/png", "video/mp4", "application/zip", "text/event-stream", "font/woff2"]
+        {
+            assert!(is_dense_type(kind), "{kind}");
+        }
+        for kind in ["application/json", "image/svg+xml", "text/html; charset=utf-8", "text/csv"] {
+            assert!(!is_dense_type(kind), "{kind}");
+        }
     }
 
     #[test]
-    fn brotli_is_sent_only_where_it_is_taken() {
-        assert!(accepts("br"));
-        assert!(accepts("gzip, BR;q=0.5"));
-        assert!(accepts("*"));
-        assert!(!accepts("gzip, deflate"));
-        assert!(!accepts("br;q=0"));
-        assert!(!accepts("br;q=0, *"));
-        assert!(!accepts(""));
-        assert!(!accepts("brx"));
-        assert!(!accepts_brotli(&HeaderMap::new()));
-    }
-
-    fn decompress(bytes: &[u8]) -> Vec<u8> {
-        let mut plain = Vec::new();
-        brotli::BrotliDecompress(&mut &*bytes, &mut plain).unwrap();
-        plain
-    }
-
-    #[test]
-    fn whole_bodies_and_streams_decompress_to_what_they_were() {
+    fn a_stream_is_coded_part_by_part() {
+        let quality = Compression { brotli_quality: 4, gzip_level: 6, zstd_level: 3 };
         let text = "a city by the sea ".repeat(1000).into_bytes();
-        assert_eq!(decompress(&compress(&text)), text);
         let chunks: Vec<_> =
             text.chunks(999).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let parts = runtime.block_on(async {
             let pool = Pool::start("test", 1, 4).unwrap();
-            let stream = compress_stream(Box::pin(stream::iter(chunks)), pool);
+            let encoder = Encoder::new(Coding::Br, &quality).unwrap();
+            let stream = encode_stream(Box::pin(stream::iter(chunks)), encoder, pool);
             stream.map(Result::unwrap).collect::<Vec<_>>().await
         });
         assert!(parts.len() > 10, "each part is sent as it is made");
-        assert_eq!(decompress(&parts.concat()), text);
+        assert_eq!(coding::decode("br", &parts.concat(), text.len()).unwrap(), text);
     }
 }

@@ -1,23 +1,69 @@
 //! Reading a request body within its limit.
 
+use crate::coding::{self, DecodeError};
 use crate::error::{Answer, Code, Failure};
 use crate::exchange::{Request, RequestBody};
 use crate::metrics::Rejected;
 use crate::services::Services;
 use bytes::{Bytes, BytesMut};
-use http::header;
+use http::{HeaderValue, header};
 use http_body_util::BodyExt;
 use std::io;
 
 /// Bodies up to this size are not counted against `http.bodiesBytesMax`: the number of connections bounds them.
 const UNCOUNTED_BYTES: usize = 64 * 1024;
 
-/// The whole body.
+/// The whole body, without its content coding (RFC 9110 §8.4).
+///
+/// # Errors
+/// As [`read_coded`]; 415 for a coding that is not known, 400 for a body that is not of its coding.
+pub(crate) async fn read(services: &Services, request: &mut Request) -> Answer<Bytes> {
+    let Some(coding) = request.head.headers.get(header::CONTENT_ENCODING) else {
+        return read_coded(services, request).await;
+    };
+    let coding = coding.to_str().unwrap_or("?").trim().to_owned();
+    if coding.is_empty() || coding.eq_ignore_ascii_case("identity") {
+        return read_coded(services, request).await;
+    }
+    if !coding::TAKEN.split(", ").chain(["x-gzip"]).any(|known| coding.eq_ignore_ascii_case(known))
+    {
+        return Err(unknown_coding(&coding));
+    }
+    let body = read_coded(services, request).await?;
+    let bytes_max = services.config.http.body_bytes_max;
+    let decoded = services.block_on_pool({
+        let coding = coding.clone();
+        move || coding::decode(&coding, &body, bytes_max)
+    });
+    let body = decoded.await?.map_err(|error| match error {
+        DecodeError::TooLarge => too_large(services, bytes_max),
+        DecodeError::Unknown => unknown_coding(&coding),
+        DecodeError::Malformed(error) => {
+            Failure::new(Code::InvalidBody, format!("The body is not valid {coding}: {error}"))
+        }
+    })?;
+    let all_max = services.config.http.bodies_bytes_max;
+    if body.len() > UNCOUNTED_BYTES
+        && !request.held.raise_to(body.len(), &services.bodies_bytes, all_max)
+    {
+        return Err(too_many(services));
+    }
+    Ok(body.into())
+}
+
+fn unknown_coding(coding: &str) -> Box<Failure> {
+    let sentence =
+        format!("A body in the coding {coding} is not understood; there are {}", coding::TAKEN);
+    Failure::new(Code::UnsupportedMediaType, sentence)
+        .with(header::ACCEPT_ENCODING, HeaderValue::from_static(coding::TAKEN))
+}
+
+/// The whole body as it was sent.
 ///
 /// # Errors
 /// 413 for more than `http.bodyBytesMax` (RFC 9110 §15.5.14; the connection is then closed), 503 when the process
 /// holds `http.bodiesBytesMax` already, 400 for a broken transfer.
-pub(crate) async fn read(services: &Services, request: &mut Request) -> Answer<Bytes> {
+async fn read_coded(services: &Services, request: &mut Request) -> Answer<Bytes> {
     let bytes_max = services.config.http.body_bytes_max;
     let RequestBody::Incoming(mut incoming) =
         std::mem::replace(&mut request.body, RequestBody::Empty)

@@ -1,11 +1,9 @@
 //! Entity tags (RFC 9110 §8.8.3) and the conditions on them (§13.1). A tag is strong: it is made of the record's
 //! version and of everything that changes the bytes (media type, selection, content coding).
 
+use crate::coding::Coding;
 use harper_store::Precondition;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-
-/// What a Brotli-coded body adds to its tag.
-pub(crate) const BROTLI: &str = "-br";
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 /// Characters that hold a version of 64 bits.
@@ -33,12 +31,12 @@ pub(crate) fn tag(version: u64, marks: &[&str]) -> HeaderValue {
     HeaderValue::from_bytes(&text[..len]).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
 }
 
-/// The tag of the same representation in Brotli.
+/// The tag of the same representation in a content coding.
 #[must_use]
-pub(crate) fn with_brotli(tag: &HeaderValue) -> HeaderValue {
+pub(crate) fn with_coding(tag: &HeaderValue, coding: Coding) -> HeaderValue {
     let bytes = tag.as_bytes();
     let inner = bytes.strip_suffix(b"\"").unwrap_or(bytes);
-    HeaderValue::from_bytes(&[inner, BROTLI.as_bytes(), b"\""].concat())
+    HeaderValue::from_bytes(&[inner, coding.tag().as_bytes(), b"\""].concat())
         .unwrap_or_else(|_| tag.clone())
 }
 
@@ -64,13 +62,13 @@ fn decode(text: &[u8]) -> Option<u64> {
 #[must_use]
 pub(crate) fn none_match(headers: &HeaderMap, current: &HeaderValue) -> Option<HeaderValue> {
     let wanted = current.as_bytes();
-    let coded = || with_brotli(current);
     entries(headers, &header::IF_NONE_MATCH).find_map(|entry| {
         let opaque = entry.strip_prefix("W/").unwrap_or(entry).as_bytes();
         if entry == "*" || opaque == wanted {
             Some(current.clone())
         } else {
-            Some(coded()).filter(|coded| coded.as_bytes() == opaque)
+            let mut coded = Coding::ALL.iter().map(|coding| with_coding(current, *coding));
+            coded.find(|coded| coded.as_bytes() == opaque)
         }
     })
 }
@@ -141,7 +139,7 @@ mod tests {
         for version in [0, 1, 0x0123_4567_89ab_cdef, u64::MAX] {
             let plain = tag(version, &[]);
             assert_eq!(super::version(plain.to_str().unwrap()), Some(version));
-            let coded = with_brotli(&tag(version, &["-c", "-s12345678"]));
+            let coded = with_coding(&tag(version, &["-c", "-s12345678"]), Coding::Zstd);
             assert_eq!(super::version(coded.to_str().unwrap()), Some(version));
             assert_ne!(plain, coded);
         }
@@ -155,8 +153,10 @@ mod tests {
         assert_eq!(hit(text), Some(current.clone()));
         assert_eq!(hit(&format!("\"x\", W/{text}")), Some(current.clone()));
         assert_eq!(hit("*"), Some(current.clone()));
-        let coded = with_brotli(&current);
-        assert_eq!(hit(coded.to_str().unwrap()), Some(coded));
+        for coding in Coding::ALL {
+            let coded = with_coding(&current, coding);
+            assert_eq!(hit(coded.to_str().unwrap()), Some(coded));
+        }
         assert_eq!(hit("\"other\""), None);
         assert_eq!(
             hit(tag(7, &["-c"]).to_str().unwrap()),

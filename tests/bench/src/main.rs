@@ -2,6 +2,7 @@
 //! README.md says what each number means.
 
 mod compare;
+mod compress;
 mod get;
 mod histogram;
 mod load;
@@ -50,6 +51,8 @@ enum Benchmark {
     Put,
     /// Time from start to ready, and memory at rest.
     Start,
+    /// Bytes and CPU of the content codings at each quality, for a 20 kB body.
+    Compress,
     /// All of these.
     All,
     /// The bare hyper server, started by `get`.
@@ -154,6 +157,7 @@ fn run(benchmark: Benchmark, common: &Common) -> Result<usize> {
         Benchmark::Get { peers } => vec![get::run(common, &peers)?],
         Benchmark::Put => vec![put::run(common)?],
         Benchmark::Start => vec![start::run(common)?],
+        Benchmark::Compress => vec![compress::run(common)?],
         Benchmark::All => {
             let peers = Peer::value_variants();
             vec![get::run(common, peers)?, put::run(common)?, start::run(common)?]

@@ -1,6 +1,7 @@
 //! One case for each live key: it is changed while the server runs, and the effect is seen.
 
 mod chain;
+mod content;
 mod http;
 mod rest;
 mod storage;
@@ -13,7 +14,8 @@ use std::collections::BTreeSet;
 type Case = (&'static str, fn(&Live));
 
 /// The cases that share one server; each begins with the file as it was and may leave any.
-const SHARED: &[&[Case]] = &[chain::CASES, http::CASES, storage::CASES, rest::CASES];
+const SHARED: &[&[Case]] =
+    &[chain::CASES, content::CASES, http::CASES, storage::CASES, rest::CASES];
 
 /// The cases that need a server of their own.
 const OWN: &[Case] = rest::OWN;

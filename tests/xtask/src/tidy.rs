@@ -27,7 +27,7 @@ const TOP: [&str; 13] = [
 ];
 
 /// Which modules of the server a module may name, from the top down.
-const SERVER: [(&str, &[&str]); 24] = [
+const SERVER: [(&str, &[&str]); 25] = [
     ("cli", &["app", "components", "listen", "reload", "telemetry"]),
     (
         "app",
@@ -54,6 +54,7 @@ const SERVER: [(&str, &[&str]); 24] = [
         "chain",
         &[
             "auth",
+            "coding",
             "content",
             "error",
             "exchange",
@@ -67,8 +68,12 @@ const SERVER: [(&str, &[&str]); 24] = [
         ],
     ),
     ("route", &["auth", "error", "exchange", "reply", "resource", "services"]),
-    ("resource", &["auth", "content", "error", "exchange", "metrics", "pool", "reply", "services"]),
+    (
+        "resource",
+        &["auth", "coding", "content", "error", "exchange", "metrics", "pool", "reply", "services"],
+    ),
     ("reply", &["content", "error", "exchange"]),
+    ("coding", &["content"]),
     ("content", &["error"]),
     ("services", &["auth", "error", "headers", "metrics", "pool"]),
     ("auth", &["error", "metrics", "pool"]),
