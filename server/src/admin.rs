@@ -2,6 +2,7 @@
 //! visible from outside.
 
 use crate::health::{Check, Health};
+use crate::listen::Listener;
 use crate::metrics::{Metrics, counter_metric, family, gauge_metric};
 use crate::pool::Pool;
 use bytes::Bytes;
@@ -18,7 +19,6 @@ use prometheus::proto::{Metric, MetricFamily, MetricType};
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::io;
-use std::net::TcpListener as StdListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,7 +72,7 @@ impl Sources {
 ///
 /// # Errors
 /// The system's refusal of a thread.
-pub(crate) fn start(admin: Admin, listener: StdListener) -> io::Result<()> {
+pub(crate) fn start(admin: Admin, listener: Listener) -> io::Result<()> {
     std::thread::Builder::new().name("admin".into()).spawn(move || {
         if let Err(error) = run(admin, listener) {
             tracing::error!(%error, "the admin listener could not start");
@@ -81,10 +81,10 @@ pub(crate) fn start(admin: Admin, listener: StdListener) -> io::Result<()> {
     Ok(())
 }
 
-fn run(admin: Admin, listener: StdListener) -> io::Result<()> {
+fn run(admin: Admin, listener: Listener) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async move {
-        let listener = TcpListener::from_std(listener)?;
+        let listener = TcpListener::from_std(listener.socket.try_clone()?)?;
         let admin = Rc::new(admin);
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {

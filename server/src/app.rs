@@ -5,7 +5,7 @@ use crate::auth::password;
 use crate::auth::users::{Users, UsersError};
 use crate::components::{self, Application};
 use crate::health::Health;
-use crate::listen::{self, Reach};
+use crate::listen::{Endpoint, Reach};
 use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::reload::Reloads;
@@ -13,17 +13,17 @@ use crate::resource::files::Files;
 use crate::resource::table::TableResource;
 use crate::route::Routes;
 use crate::telemetry::{self, NOTIFY};
-use crate::worker::{self, Phase, Seed};
+use crate::worker::Common;
+use crate::workers::Workers;
 use crate::{admin, cpu};
-use harper_config::{Config, Port, Threads};
+use harper_config::{Config, Port};
 use harper_store::{Durability, Store};
+use std::cell::RefCell;
 use std::io::{IsTerminal, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -32,6 +32,9 @@ const ADMIN: &str = "admin";
 
 /// Time for a worker to end when it has been told to give up; one that waits for a dead disk does not.
 const LAST_GRACE: Duration = Duration::from_secs(1);
+
+/// Time for handshakes under way to complete before the sockets close.
+const HANDSHAKES_END: Duration = Duration::from_millis(100);
 
 /// Who may administrate, as given from outside.
 #[derive(Clone, Debug, Default)]
@@ -120,8 +123,8 @@ pub(crate) struct App {
     config: watch::Sender<Arc<Config>>,
     store: Store,
     users: Arc<Users>,
-    workers: Vec<JoinHandle<()>>,
-    phase: watch::Sender<Phase>,
+    workers: RefCell<Workers>,
+    pools: Pools,
     routes: watch::Sender<Arc<Routes>>,
     health: Arc<Health>,
     /// What came of reading the configuration anew.
@@ -145,85 +148,51 @@ impl App {
         let routes = Arc::new(routes(&store, &applications)?);
         ensure_roles(&users, &applications)?;
         let names = applications.iter().map(|application| application.name.clone()).collect();
-        let count = match config.threads {
-            Threads::Auto => cpu::count(),
-            Threads::Count(count) => count,
-        };
-        let pool_threads = config.pool_threads.unwrap_or_else(|| count.max(2));
-        let pool =
-            Pool::start("pool", pool_threads, config.pool_queue_max).map_err(StartError::system)?;
-        let logins_max = config.authentication.verifications_max;
-        let logins =
-            Pool::start("login", count.div_ceil(2), logins_max).map_err(StartError::system)?;
+        let count = cpu::workers_wanted(&config.threads);
+        let pools = Pools::start(&config, count).map_err(StartError::system)?;
         let metrics = Metrics::default();
-        let listeners = bind("http.port", config.http.port.as_ref(), reach, count)?;
-        let admin_listeners = bind("admin.port", config.admin.port.as_ref(), reach, 1)?;
-        let (http, admin) = (address(&listeners), address(&admin_listeners));
+        let endpoint = bind("http.port", config.http.port.as_ref(), reach)?;
+        let admin_endpoint = bind("admin.port", config.admin.port.as_ref(), reach)?;
+        let http = endpoint.as_ref().map(Endpoint::address);
+        let admin = admin_endpoint.as_ref().map(Endpoint::address);
+        let endpoints: Vec<_> = endpoint.into_iter().collect();
         let (config, followed) = watch::channel(Arc::new(config));
+        let (routes, routes_followed) = watch::channel(routes);
         let reloads = Reloads::default();
         let health = Health::new(
-            followed,
+            followed.clone(),
             reloads.clone(),
-            listeners.len(),
+            endpoints.len() * count,
             metrics.clone(),
             store.clone(),
             names,
         );
-        if let Some(listener) = admin_listeners.into_iter().next() {
-            let sources = admin::Sources::new(metrics.clone(), store.clone(), pool.clone())
-                .with(reloads.clone());
+        let mut credentials_key = [0; 32];
+        getrandom::fill(&mut credentials_key).map_err(StartError::system)?;
+        let common = Common {
+            config: followed,
+            pool: pools.work.clone(),
+            logins: pools.logins.clone(),
+            metrics: metrics.clone(),
+            users: Arc::clone(&users),
+            credentials_key,
+            routes: routes_followed,
+            connections: Arc::default(),
+            bodies_bytes: Arc::default(),
+            health: Arc::clone(&health),
+        };
+        let workers = Workers::start(common, endpoints, count).map_err(StartError::system)?;
+        let cgroup_root = config.borrow().threads.cgroup_root.clone();
+        let sources = admin::Sources::new(metrics, store.clone(), pools.work.clone())
+            .with(reloads.clone())
+            .with(workers.counts())
+            .with(cpu::Cpu { cgroup_root });
+        if let Some(listener) = admin_endpoint.and_then(|endpoint| endpoint.share(0, 1).pop()) {
             let health = Arc::clone(&health);
             admin::start(admin::Admin { health, sources }, listener).map_err(StartError::system)?;
         }
-        let (phase, _) = watch::channel(Phase::Running);
-        let (routes, _) = watch::channel(routes);
-        let mut app = Self {
-            config,
-            store,
-            users,
-            workers: Vec::new(),
-            phase,
-            routes,
-            health,
-            reloads,
-            http,
-            admin,
-        };
-        app.start_workers(count, listeners, [&pool, &logins], &metrics)?;
-        Ok(app)
-    }
-
-    fn start_workers(
-        &mut self,
-        count: usize,
-        listeners: Vec<TcpListener>,
-        [pool, logins]: [&Pool; 2],
-        metrics: &Metrics,
-    ) -> Result<(), StartError> {
-        let mut credentials_key = [0; 32];
-        getrandom::fill(&mut credentials_key).map_err(StartError::system)?;
-        let (connections, bodies_bytes) =
-            (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
-        let mut listeners = listeners.into_iter();
-        for id in 0..count {
-            let seed = Seed {
-                id,
-                listeners: listeners.next().into_iter().collect(),
-                config: self.config.subscribe(),
-                pool: pool.clone(),
-                logins: logins.clone(),
-                metrics: metrics.worker(),
-                users: Arc::clone(&self.users),
-                credentials_key,
-                routes: self.routes.subscribe(),
-                phase: self.phase.subscribe(),
-                connections: Arc::clone(&connections),
-                bodies_bytes: Arc::clone(&bodies_bytes),
-                health: Arc::clone(&self.health),
-            };
-            self.workers.push(worker::start(seed).map_err(StartError::system)?);
-        }
-        Ok(())
+        let workers = RefCell::new(workers);
+        Ok(Self { config, store, users, workers, pools, routes, health, reloads, http, admin })
     }
 
     /// Serves other applications from now on; requests under way finish with the old ones.
@@ -243,6 +212,19 @@ impl App {
         telemetry::configure(&config.logging);
         self.store.set_limits(&store_options(&config));
         self.config.send_replace(Arc::new(config));
+        self.keep_workers();
+    }
+
+    /// Has as many workers as the configuration and the CPUs of the pod ask for; to be called now and then.
+    pub(crate) fn keep_workers(&self) {
+        let config = Arc::clone(&self.config.borrow());
+        let wanted = cpu::workers_wanted(&config.threads);
+        if self.workers.borrow_mut().keep(wanted) {
+            tracing::info!(target: NOTIFY, "{wanted} worker(s) from now on");
+        }
+        if let Err(error) = self.pools.resize(&config, wanted) {
+            tracing::warn!(%error, "a thread for blocking work was refused");
+        }
     }
 
     /// Stops: readiness fails, the configured delay passes, the listeners close, requests under way finish within
@@ -253,14 +235,16 @@ impl App {
         let harper_config::Shutdown { delay, timeout } = self.config.borrow().shutdown;
         let drained = async {
             tokio::time::sleep(delay).await;
-            self.phase.send_replace(Phase::Draining);
+            self.workers.borrow().turn_away();
+            tokio::time::sleep(HANDSHAKES_END).await;
+            self.workers.borrow_mut().drain();
             self.workers_end_within(timeout).await
         };
         let all_finished = tokio::select! {
             all_finished = drained => all_finished,
             () = cut => false,
         };
-        self.phase.send_replace(Phase::Ended);
+        self.workers.borrow().end();
         self.workers_end_within(LAST_GRACE).await;
         if !all_finished {
             tracing::warn!("some requests did not finish in time and were cut");
@@ -271,7 +255,7 @@ impl App {
     /// Waits until every worker has ended, but not longer than `limit`; returns whether all have.
     async fn workers_end_within(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
-        let all_ended = || self.workers.iter().all(JoinHandle::is_finished);
+        let all_ended = || self.workers.borrow().have_ended();
         while Instant::now() < deadline && !all_ended() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -389,16 +373,41 @@ fn bind(
     key: &'static str,
     port: Option<&Port>,
     reach: Reach,
-    count: usize,
-) -> Result<Vec<TcpListener>, StartError> {
-    let Some(port) = port else { return Ok(Vec::new()) };
-    listen::bind(port, reach, count).map_err(|error| StartError::Bind {
-        port: port.to_string(),
-        key,
-        error,
-    })
+) -> Result<Option<Endpoint>, StartError> {
+    let bind = |port| {
+        Endpoint::bind(port, reach).map_err(|error| StartError::Bind {
+            port: port.to_string(),
+            key,
+            error,
+        })
+    };
+    port.map(bind).transpose()
 }
 
-fn address(listeners: &[TcpListener]) -> Option<SocketAddr> {
-    listeners.first().and_then(|listener| listener.local_addr().ok())
+/// The threads for work that a worker must not do.
+struct Pools {
+    /// Everything that may block, but for logins.
+    work: Pool,
+    /// Verification of passwords.
+    logins: Pool,
+}
+
+impl Pools {
+    fn start(config: &Config, workers: usize) -> std::io::Result<Self> {
+        let (work, logins) = Self::sizes(config, workers);
+        Ok(Self {
+            work: Pool::start("pool", work, config.pool_queue_max)?,
+            logins: Pool::start("login", logins, config.authentication.verifications_max)?,
+        })
+    }
+
+    fn resize(&self, config: &Config, workers: usize) -> std::io::Result<()> {
+        let (work, logins) = Self::sizes(config, workers);
+        self.work.resize(work)?;
+        self.logins.resize(logins)
+    }
+
+    fn sizes(config: &Config, workers: usize) -> (usize, usize) {
+        (config.pool_threads.unwrap_or_else(|| workers.max(2)), workers.div_ceil(2))
+    }
 }

@@ -34,6 +34,9 @@ const LINGER_BYTES_MAX: usize = 512 * 1024;
 /// Time for it.
 const LINGER_TIME_MAX: Duration = Duration::from_secs(1);
 
+/// For how long after it was made a connection may send its first request though the process stops.
+const NEW_FOR: Duration = Duration::from_secs(1);
+
 /// What hyper keeps of a connection's bytes at most; its own default.
 const BUFFER_BYTES_MAX: usize = 8192 + 4096 * 100;
 
@@ -196,10 +199,14 @@ impl ConnState {
         can_be_told
     }
 
-    /// Lets the connection end when it is next idle.
-    pub(crate) fn drain(&self) {
-        self.draining.set(true);
-        self.wake();
+    /// Lets the connection end when it is next idle. To be called again: one that has only just been made gets a moment
+    /// for its first request, which may be on its way.
+    pub(crate) fn drain(&self, now: Instant) {
+        let age = now.saturating_duration_since(self.since.get());
+        let is_new = self.stage.get() == Stage::Head && self.requests.get() == 0 && age < NEW_FOR;
+        if !is_new && !self.draining.replace(true) {
+            self.wake();
+        }
     }
 
     fn wake(&self) {
@@ -281,14 +288,16 @@ pub(crate) async fn serve(state: Rc<ConnState>, mut stream: TcpStream, peer: Soc
     let mut is_told = false;
     let ended = poll_fn(|cx| {
         state.register(cx);
-        if state.draining.get() && !is_told {
-            is_told = true;
-            Pin::new(&mut connection).graceful_shutdown();
-        }
         loop {
             match Pin::new(&mut connection).poll(cx) {
                 Poll::Ready(result) => return Poll::Ready(Some(result)),
                 Poll::Pending => {}
+            }
+            // not before the poll, so that a request that has arrived is answered
+            if state.draining.get() && !is_told {
+                is_told = true;
+                Pin::new(&mut connection).graceful_shutdown();
+                continue;
             }
             // looked at anew: the poll may just have begun a request or sent the rest of an answer
             if !state.expired.take() || !state.is_overdue(shared.coarse_now.get()) {

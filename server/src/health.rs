@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 use tokio::sync::watch;
 
+/// The heartbeat of a worker that has ended as it should.
+const ENDED: u64 = u64::MAX;
+
 /// The state of the process as seen from outside.
 pub(crate) struct Health {
     begun: Instant,
@@ -69,6 +72,11 @@ impl Health {
         worker.heartbeat_ms.store(self.now_ms(), Ordering::Relaxed);
     }
 
+    /// A worker has ended as it should.
+    pub(crate) fn ended(&self, worker: &WorkerMetrics) {
+        worker.heartbeat_ms.store(ENDED, Ordering::Relaxed);
+    }
+
     /// One more socket accepts connections.
     pub(crate) fn listening(&self) {
         self.listening.fetch_add(1, Ordering::Relaxed);
@@ -94,10 +102,12 @@ impl Health {
         let stuck_after = self.config.borrow().admin.stuck_after;
         let silence_max = u64::try_from(stuck_after.as_millis()).unwrap_or(u64::MAX);
         let workers = self.metrics.workers();
-        let checks = workers.iter().enumerate().map(|(number, worker)| {
-            let silence = now.saturating_sub(worker.heartbeat_ms.load(Ordering::Relaxed));
+        let checks = workers.iter().enumerate().filter_map(|(number, worker)| {
+            let heartbeat = worker.heartbeat_ms.load(Ordering::Relaxed);
+            let silence = now.saturating_sub(heartbeat);
             let fault = format!("silent for {silence} ms");
-            Check::new(format!("worker {number}"), silence <= silence_max, &fault)
+            let check = Check::new(format!("worker {number}"), silence <= silence_max, &fault);
+            (heartbeat != ENDED).then_some(check)
         });
         checks.collect()
     }

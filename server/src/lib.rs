@@ -27,3 +27,4 @@ mod route;
 mod services;
 mod telemetry;
 mod worker;
+mod workers;

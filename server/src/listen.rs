@@ -2,9 +2,10 @@
 //! (`SO_REUSEPORT`).
 
 use harper_config::Port;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
 
 /// Connections that the kernel keeps waiting for each socket.
 const BACKLOG: i32 = 1024;
@@ -18,24 +19,87 @@ pub(crate) enum Reach {
     Loopback,
 }
 
-/// Binds `count` sockets to one address. Port 0 is replaced by the port the system gave to the first.
-///
-/// # Errors
-/// The address is in use, by another process too, or is not one of this machine.
-pub(crate) fn bind(port: &Port, reach: Reach, count: usize) -> io::Result<Vec<TcpListener>> {
-    let mut address = first_usable(port, reach)?;
-    let mut listeners = Vec::with_capacity(count);
-    for _ in 0..count {
-        let socket = socket(address)?;
-        socket.set_reuse_port(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        let listener = TcpListener::from(socket);
-        address = listener.local_addr()?;
-        listeners.push(listener);
-    }
-    Ok(listeners)
+/// One socket, and what is spoken on it. Several workers may accept on it; it is closed with the last clone.
+#[derive(Clone)]
+pub(crate) struct Listener {
+    /// The socket.
+    pub socket: Arc<TcpListener>,
 }
+
+/// An address, and all sockets bound to it.
+pub(crate) struct Endpoint {
+    address: SocketAddr,
+    sockets: Vec<Listener>,
+}
+
+impl Endpoint {
+    /// The first socket of an address. Port 0 is replaced by the port that the system gives.
+    ///
+    /// # Errors
+    /// The address is in use, by another process too, or is not one of this machine.
+    pub(crate) fn bind(port: &Port, reach: Reach) -> io::Result<Self> {
+        let mut endpoint = Self { address: first_usable(port, reach)?, sockets: Vec::new() };
+        endpoint.grow(1)?;
+        Ok(endpoint)
+    }
+
+    /// Where it is bound.
+    #[must_use]
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Binds further sockets until there are `count`. There may be more already: none is closed while the process runs.
+    ///
+    /// # Errors
+    /// The system's refusal of a socket.
+    pub(crate) fn grow(&mut self, count: usize) -> io::Result<()> {
+        while self.sockets.len() < count {
+            let socket = socket(self.address)?;
+            socket.set_reuse_port(true)?;
+            socket.bind(&self.address.into())?;
+            socket.listen(BACKLOG)?;
+            let socket = TcpListener::from(socket);
+            self.address = socket.local_addr()?;
+            self.sockets.push(Listener { socket: Arc::new(socket) });
+        }
+        Ok(())
+    }
+
+    /// The sockets that worker `id` of `workers` accepts on: its own, and those that are nobody's own. A worker for which
+    /// none could be bound accepts on another's.
+    #[must_use]
+    pub(crate) fn share(&self, id: usize, workers: usize) -> Vec<Listener> {
+        let own = id.checked_rem(self.sockets.len());
+        let is_mine = |number: usize| Some(number) == own || number >= workers;
+        let mine = self.sockets.iter().enumerate().filter(|(number, _)| is_mine(*number));
+        mine.map(|(_, listener)| listener.clone()).collect()
+    }
+
+    /// Has the kernel drop every further attempt to connect, unheard, while handshakes under way complete: a client tries
+    /// again after a second and is then refused, instead of being accepted and reset. A system that cannot is left as it is.
+    pub(crate) fn turn_away(&self) {
+        for Listener { socket } in &self.sockets {
+            if let Err(error) = SockRef::from(&**socket).attach_filter(&NO_SYN) {
+                tracing::debug!(%error, "new connections cannot be turned away");
+            }
+        }
+    }
+}
+
+/// A classic BPF program over the TCP header (RFC 9293 §3.1): drop a segment whose SYN is set and whose ACK is not.
+const NO_SYN: [SockFilter; 5] = [
+    // load the byte of the flags
+    SockFilter::new(0x30, 0, 0, 13),
+    // keep ACK and SYN
+    SockFilter::new(0x54, 0, 0, 0x12),
+    // SYN alone: go on, else skip one
+    SockFilter::new(0x15, 0, 1, 0x02),
+    // drop
+    SockFilter::new(0x06, 0, 0, 0),
+    // take the whole segment
+    SockFilter::new(0x06, 0, 0, u32::MAX),
+];
 
 /// The address to bind. It is bound once without sharing, since a shared bind would succeed beside another
 /// process and silently split the connections with it.
@@ -75,13 +139,50 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
 mod tests {
     use super::*;
 
+    fn any() -> Port {
+        Port { host: Some("127.0.0.1".into()), port: 0 }
+    }
+
     #[test]
     fn many_sockets_share_a_port_and_a_second_bind_is_refused() {
-        let any = Port { host: Some("127.0.0.1".into()), port: 0 };
-        let listeners = bind(&any, Reach::Everyone, 3).unwrap();
-        let ports: Vec<_> = listeners.iter().map(|l| l.local_addr().unwrap().port()).collect();
-        assert_eq!(ports, [ports[0]; 3]);
-        let same = Port { host: Some("127.0.0.1".into()), port: ports[0] };
-        assert_eq!(bind(&same, Reach::Everyone, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let mut endpoint = Endpoint::bind(&any(), Reach::Everyone).unwrap();
+        endpoint.grow(3).unwrap();
+        let port = endpoint.address().port();
+        let sockets = endpoint.sockets.iter();
+        assert!(sockets.clone().all(|l| l.socket.local_addr().unwrap().port() == port));
+        assert_eq!(sockets.len(), 3);
+        let same = Port { host: Some("127.0.0.1".into()), port };
+        let refused = Endpoint::bind(&same, Reach::Everyone).err().unwrap();
+        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn every_socket_has_a_worker_however_many_there_are() {
+        let mut endpoint = Endpoint::bind(&any(), Reach::Everyone).unwrap();
+        endpoint.grow(4).unwrap();
+        let ports = |id: usize, workers: usize| {
+            let share = endpoint.share(id, workers);
+            let number = |l: &Listener| {
+                endpoint.sockets.iter().position(|s| Arc::ptr_eq(&s.socket, &l.socket)).unwrap()
+            };
+            share.iter().map(number).collect::<Vec<_>>()
+        };
+        assert_eq!(ports(0, 4), [0]);
+        assert_eq!(ports(3, 4), [3]);
+        assert_eq!(ports(0, 2), [0, 2, 3]);
+        assert_eq!(ports(1, 2), [1, 2, 3]);
+        assert_eq!(ports(5, 6), [1], "a worker without a socket of its own shares one");
+    }
+
+    #[test]
+    fn who_is_turned_away_is_not_accepted() {
+        let endpoint = Endpoint::bind(&any(), Reach::Everyone).unwrap();
+        let connect = || {
+            let patience = std::time::Duration::from_millis(300);
+            std::net::TcpStream::connect_timeout(&endpoint.address(), patience)
+        };
+        connect().unwrap();
+        endpoint.turn_away();
+        assert_eq!(connect().unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

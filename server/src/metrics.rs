@@ -233,7 +233,6 @@ impl Collector for Metrics {
             "Log lines lost because the output did not keep up.",
             dropped,
         ));
-        families.push(gauge("harper_threads", "Workers running.", self.all().len() as f64));
         families
     }
 }
@@ -449,7 +448,6 @@ mod tests {
             "{text}"
         );
         assert!(text.contains(r#"harper_rejected_total{reason="body_bytes"} 2"#), "{text}");
-        assert!(text.contains("harper_threads 2"), "{text}");
     }
 
     #[test]

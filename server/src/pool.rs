@@ -1,10 +1,10 @@
 //! Threads for work that may block: cold reads, files, password hashing, large compressions. A worker never does
 //! such work itself. The queue is bounded; when it is full the caller is told at once.
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -24,11 +24,28 @@ pub(crate) enum PoolError {
     Failed,
 }
 
+/// Most threads that may be told to end at once.
+const ENDS_MAX: usize = 1024;
+
 /// A handle on the threads; cheap to clone. They end when the last handle is gone.
 #[derive(Clone)]
 pub(crate) struct Pool {
     jobs: Sender<Job>,
     rejected: Arc<AtomicU64>,
+    threads: Arc<Mutex<Threads>>,
+}
+
+/// The threads of a pool.
+struct Threads {
+    name: String,
+    queue: Receiver<Job>,
+    /// Each message ends one thread, whichever takes it.
+    end: Sender<()>,
+    ends: Receiver<()>,
+    /// How many there are, those that were told to end not counted.
+    count: usize,
+    /// How many there ever were.
+    started: usize,
 }
 
 impl Pool {
@@ -38,13 +55,30 @@ impl Pool {
     /// The system's refusal of a thread.
     pub(crate) fn start(name: &str, threads: usize, queue_max: usize) -> std::io::Result<Self> {
         let (jobs, queue) = bounded::<Job>(queue_max);
-        for number in 0..threads {
-            let queue = queue.clone();
-            std::thread::Builder::new()
-                .name(format!("{name}/{number}"))
-                .spawn(move || run(&queue))?;
+        let (end, ends) = bounded(ENDS_MAX);
+        let all = Threads { name: name.to_owned(), queue, end, ends, count: 0, started: 0 };
+        let pool = Self { jobs, rejected: Arc::default(), threads: Arc::new(Mutex::new(all)) };
+        pool.resize(threads)?;
+        Ok(pool)
+    }
+
+    /// Has `count` threads from now on; one too many ends when it has done what it is at.
+    ///
+    /// # Errors
+    /// The system's refusal of a thread.
+    pub(crate) fn resize(&self, count: usize) -> std::io::Result<()> {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        while threads.count < count {
+            // one that was told to end, and has not heard it yet, may stay
+            if threads.ends.try_recv().is_err() {
+                threads.start_one()?;
+            }
+            threads.count += 1;
         }
-        Ok(Self { jobs, rejected: Arc::default() })
+        while threads.count > count && threads.end.try_send(()).is_ok() {
+            threads.count -= 1;
+        }
+        Ok(())
     }
 
     /// Queues `work`; its result arrives on this worker.
@@ -109,8 +143,23 @@ fn job<T: Send + 'static>(
     (job, result)
 }
 
-fn run(queue: &Receiver<Job>) {
-    for job in queue {
+impl Threads {
+    fn start_one(&mut self) -> std::io::Result<()> {
+        let (queue, ends) = (self.queue.clone(), self.ends.clone());
+        let name = format!("{}/{}", self.name, self.started);
+        std::thread::Builder::new().name(name).spawn(move || run(&queue, &ends))?;
+        self.started += 1;
+        Ok(())
+    }
+}
+
+fn run(queue: &Receiver<Job>, ends: &Receiver<()>) {
+    loop {
+        let job = select! {
+            recv(queue) -> job => job.ok(),
+            recv(ends) -> _ => None,
+        };
+        let Some(job) = job else { return };
         if catch_unwind(AssertUnwindSafe(job)).is_err() {
             tracing::error!("a piece of blocking work panicked");
         }
@@ -135,6 +184,25 @@ mod tests {
         assert_eq!(block_on(pool.run(|| 2 + 2)), Ok(4));
         assert_eq!(block_on(pool.run(|| -> u8 { panic!("on purpose") })), Err(PoolError::Failed));
         assert_eq!(block_on(pool.run(|| 1)), Ok(1));
+    }
+
+    #[test]
+    fn threads_come_and_go_while_work_is_done() {
+        let pool = Pool::start("resized", 1, 64).unwrap();
+        let named = || {
+            let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+            let names =
+                tasks.flat_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")));
+            names.filter(|name| name.starts_with("resized/")).count()
+        };
+        for count in [4, 1, 3, 2] {
+            pool.resize(count).unwrap();
+            let begun = std::time::Instant::now();
+            while named() != count {
+                assert_eq!(block_on(pool.run(|| 1)), Ok(1));
+                assert!(begun.elapsed() < Duration::from_secs(20), "{} threads", named());
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,8 @@ use crate::auth::users::{User, Users};
 use crate::conn::{self, ConnState, OwnRoutes, Shared};
 use crate::headers::AnswerHeaders;
 use crate::health::Health;
-use crate::metrics::{Rejected, WorkerMetrics};
+use crate::listen::Listener;
+use crate::metrics::{Metrics, Rejected, WorkerMetrics};
 use crate::pool::Pool;
 use crate::route::Routes;
 use crate::services::Services;
@@ -14,7 +15,7 @@ use harper_config::Config;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,49 +24,48 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{JoinSet, LocalSet, spawn_local};
 
 /// How often deadlines are looked at.
 const SWEEP: Duration = Duration::from_millis(250);
+/// How often it is looked whether all connections have ended.
+const FINISHED_AGAIN: Duration = Duration::from_millis(5);
 /// How long accepting pauses when the process has no more file descriptors.
 const OUT_OF_FILES_PAUSE: Duration = Duration::from_millis(100);
 /// What a client beyond `http.connectionsMax` is told.
 const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\
     Retry-After: 1\r\nContent-Length: 0\r\n\r\n";
 
-/// What the process is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Serving.
-    Running,
-    /// Finishing what is under way.
-    Draining,
-    /// Giving up on what is still under way.
-    Ended,
+/// What a worker is to do.
+#[derive(Clone)]
+pub(crate) enum Duty {
+    /// Serve, and accept connections on these sockets.
+    Serve(Arc<[Listener]>),
+    /// Accept no more, let connections end with their next answer, and end without any: the worker is one too many.
+    Retire,
+    /// Accept what is queued, finish requests under way, and end: the process stops.
+    Drain,
+    /// End now.
+    End,
 }
 
-/// What a worker is made of.
-pub(crate) struct Seed {
-    /// Its number, from 0.
-    pub id: usize,
-    /// Its own sockets.
-    pub listeners: Vec<StdListener>,
+/// What all workers have in common.
+#[derive(Clone)]
+pub(crate) struct Common {
     /// The configuration, replaced when its live keys change.
     pub config: watch::Receiver<Arc<Config>>,
     /// Threads for blocking work.
     pub pool: Pool,
     /// Threads that verify passwords.
     pub logins: Pool,
-    /// Its own counters.
-    pub metrics: Arc<WorkerMetrics>,
+    /// The counters of all workers.
+    pub metrics: Metrics,
     /// The users.
     pub users: Arc<Users>,
     /// Key of the fingerprints of credentials.
     pub credentials_key: [u8; 32],
     /// The routes, replaced by a reload.
     pub routes: watch::Receiver<Arc<Routes>>,
-    /// What the process is doing.
-    pub phase: watch::Receiver<Phase>,
     /// Open connections of the process.
     pub connections: Arc<AtomicUsize>,
     /// Bytes of larger request bodies that the process holds.
@@ -74,36 +74,44 @@ pub(crate) struct Seed {
     pub health: Arc<Health>,
 }
 
+/// What one worker has for itself.
+pub(crate) struct Seed {
+    /// Its number, from 0.
+    pub id: usize,
+    /// Its own counters.
+    pub metrics: Arc<WorkerMetrics>,
+    /// What it is to do.
+    pub duty: watch::Receiver<Duty>,
+}
+
 /// Starts the worker's thread.
 ///
 /// # Errors
 /// The system's refusal of a thread.
-pub(crate) fn start(seed: Seed) -> io::Result<JoinHandle<()>> {
+pub(crate) fn start(common: Common, seed: Seed) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(format!("http/{}", seed.id)).spawn(move || {
-        if let Err(error) = run(seed) {
+        if let Err(error) = run(common, seed) {
             tracing::error!(%error, "a worker could not start");
         }
     })
 }
 
-fn run(seed: Seed) -> io::Result<()> {
+fn run(common: Common, seed: Seed) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async move {
-        let Seed {
-            id: _,
-            listeners,
+        let Common {
             config,
             pool,
             logins,
-            metrics,
+            metrics: _,
             users,
             credentials_key,
             routes,
-            phase,
             connections,
             bodies_bytes,
             health,
-        } = seed;
+        } = common;
+        let Seed { id: _, metrics, duty } = seed;
         let credentials = Credentials::new(users, logins, Arc::clone(&metrics), credentials_key);
         let services = Services {
             config: Arc::clone(&config.borrow()),
@@ -131,15 +139,8 @@ fn run(seed: Seed) -> io::Result<()> {
         spawn_local(Rc::clone(&worker).keep_time());
         spawn_local(Rc::clone(&worker).follow_routes(routes));
         spawn_local(Rc::clone(&worker).follow_config(config));
-        let accepting: Vec<_> = listeners
-            .into_iter()
-            .map(|listener| spawn_local(Rc::clone(&worker).accept(listener, phase.clone())))
-            .collect();
-        for task in accepting {
-            // an accept loop ends when the process drains
-            let _ = task.await;
-        }
-        worker.drain(phase).await;
+        worker.serve(duty).await;
+        worker.health.ended(&worker.shared.metrics);
     });
     Ok(())
 }
@@ -182,21 +183,59 @@ impl Worker {
         }
     }
 
-    /// Accepts until the process drains, then what the kernel has already queued.
-    async fn accept(self: Rc<Self>, listener: StdListener, mut phase: watch::Receiver<Phase>) {
-        let listener = match TcpListener::from_std(listener) {
-            Ok(listener) => listener,
-            Err(error) => return tracing::error!(%error, "a listener could not be used"),
+    /// Does its duty until that is to end.
+    async fn serve(self: &Rc<Self>, mut duty: watch::Receiver<Duty>) {
+        let mut serving: Arc<[Listener]> = Arc::default();
+        loop {
+            let now = duty.borrow_and_update().clone();
+            // the accept loops of the last duty end when these are dropped
+            let mut accepting = JoinSet::new();
+            let is_retiring = matches!(now, Duty::Retire);
+            self.shared.services.borrow().is_ending.set(!matches!(now, Duty::Serve(_)));
+            match now {
+                Duty::Serve(listeners) => {
+                    for listener in listeners.iter() {
+                        accepting.spawn_local(Rc::clone(self).accept(listener.clone()));
+                    }
+                    serving = listeners;
+                }
+                Duty::Retire => serving = Arc::default(),
+                Duty::Drain => {
+                    drop(accepting);
+                    self.accept_queued(&serving).await;
+                    drop(serving);
+                    return self.drain(duty).await;
+                }
+                Duty::End => return,
+            }
+            tokio::select! {
+                changed = duty.changed() => if changed.is_err() { return },
+                () = self.finished(), if is_retiring => return,
+            }
+        }
+    }
+
+    /// Accepts connections; never returns.
+    async fn accept(self: Rc<Self>, listener: Listener) {
+        let socket = loop {
+            // a file of its own, since another worker may wait on the same socket
+            match listener.socket.try_clone().and_then(TcpListener::from_std) {
+                Ok(socket) => break socket,
+                Err(error) => tracing::error!(%error, "a listener cannot be used; trying again"),
+            }
+            tokio::time::sleep(OUT_OF_FILES_PAUSE).await;
         };
         self.health.listening();
         loop {
-            tokio::select! {
-                accepted = listener.accept() => self.accepted(accepted).await,
-                _ = phase.wait_for(|phase| *phase != Phase::Running) => break,
-            }
+            let accepted = socket.accept().await;
+            self.accepted(accepted).await;
         }
-        if let Ok(listener) = listener.into_std() {
-            while let Ok((stream, peer)) = listener.accept() {
+    }
+
+    /// Accepts what the kernel has queued.
+    async fn accept_queued(self: &Rc<Self>, listeners: &[Listener]) {
+        for listener in listeners {
+            while let Ok((stream, peer)) = listener.socket.accept() {
                 let stream =
                     stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
                 self.accepted(stream.map(|stream| (stream, peer))).await;
@@ -243,19 +282,26 @@ impl Worker {
     }
 
     /// Lets every connection finish its request; returns when all have, or when the process gives up on them.
-    async fn drain(&self, mut phase: watch::Receiver<Phase>) {
-        self.shared.services.borrow().is_ending.set(true);
-        for state in self.open.borrow().values() {
-            state.drain();
-        }
+    async fn drain(&self, mut duty: watch::Receiver<Duty>) {
         let finished = async {
             while !self.open.borrow().is_empty() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                let now = Instant::now();
+                for state in self.open.borrow().values() {
+                    state.drain(now);
+                }
+                tokio::time::sleep(FINISHED_AGAIN).await;
             }
         };
         tokio::select! {
             () = finished => {}
-            _ = phase.wait_for(|phase| *phase == Phase::Ended) => {}
+            _ = duty.wait_for(|duty| matches!(duty, Duty::End)) => {}
+        }
+    }
+
+    /// Returns when no connection is open.
+    async fn finished(&self) {
+        while !self.open.borrow().is_empty() {
+            tokio::time::sleep(FINISHED_AGAIN).await;
         }
     }
 }

@@ -3,3 +3,4 @@
 mod cases;
 mod config;
 mod fixture;
+mod workers;

@@ -1,5 +1,6 @@
 //! Connections spread over the workers, each a thread of its own.
 
+use crate::harness::server::named_threads;
 use crate::harness::{Home, eventually};
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ fn connections_spread_over_all_workers() {
         .set(&format!("threads.count={WORKERS}"))
         .set("http.logging.level=info")
         .start();
-    assert_eq!(server.metric("harper_threads"), WORKERS as f64);
+    assert_eq!(server.metric("harper_workers_running"), WORKERS as f64);
     // all are open at once, so that none is served where another one was
     let mut connections: Vec<_> = (0..CONNECTIONS).map(|_| server.wire()).collect();
     for (number, connection) in connections.iter_mut().enumerate() {
@@ -45,19 +46,11 @@ fn connections_spread_over_all_workers() {
     });
 }
 
-/// Threads of a process whose name begins with `prefix`.
-fn named_threads(pid: u32, prefix: &str) -> usize {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let names =
-        tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap());
-    names.filter(|name| name.starts_with(prefix)).count()
-}
-
 #[test]
 fn without_a_count_there_is_a_worker_for_each_cpu_it_may_use() {
     let home = Home::with_schema("type Dog @table @export { id: ID @primaryKey }");
     let server = home.launch().start();
-    let workers = server.metric("harper_threads");
+    let workers = server.metric("harper_workers_running");
     let cpus = std::thread::available_parallelism().unwrap().get() as f64;
     assert!((1.0..=cpus).contains(&workers), "{workers} workers on {cpus} CPUs");
 }

@@ -163,12 +163,27 @@ pub enum RequestLogFormat {
 }
 
 /// Number of workers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Threads {
+    /// This many; none means that it follows the CPUs of the pod.
+    pub count: Option<usize>,
+    /// Fewest, when it follows.
+    pub min: usize,
+    /// Most, when it follows.
+    pub max: usize,
+    /// What it follows.
+    pub basis: ThreadsBasis,
+    /// Where the kernel shows control groups; another directory in tests.
+    pub cgroup_root: PathBuf,
+}
+
+/// What the number of workers follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Threads {
-    /// The CPU limit rounded up, else the CPUs the process may run on.
-    Auto,
-    /// This many.
-    Count(usize),
+pub enum ThreadsBasis {
+    /// The CPU limit of the container rounded up, at most the CPUs that the process may run on.
+    Limit,
+    /// The CPUs that the process may run on, whatever the limit.
+    Cpus,
 }
 
 /// Who is it.
@@ -273,7 +288,7 @@ impl Reader<'_> {
             root_path: self.path("rootPath").unwrap_or_default(),
             components_root: self.path("componentsRoot"),
             http: self.http(),
-            threads: self.count("threads.count").map_or(Threads::Auto, Threads::Count),
+            threads: self.threads(),
             authentication: Authentication {
                 authorize_local: self.flag("authentication.authorizeLocal"),
                 cache_ttl: self.millis("authentication.cacheTTL"),
@@ -363,6 +378,20 @@ impl Reader<'_> {
             allow_headers: self.text("http.corsAccessControlAllowHeaders"),
             expose_headers: self.text("http.corsAccessControlExposeHeaders"),
             max_age: self.millis("http.corsAccessControlMaxAge"),
+        }
+    }
+
+    fn threads(&self) -> Threads {
+        let basis = match self.text("threads.basis").as_str() {
+            "cpus" => ThreadsBasis::Cpus,
+            _ => ThreadsBasis::Limit,
+        };
+        Threads {
+            count: self.count("threads.count"),
+            min: self.size("threads.min"),
+            max: self.size("threads.max"),
+            basis,
+            cgroup_root: self.path("threads.cgroupRootForTests").unwrap_or_default(),
         }
     }
 

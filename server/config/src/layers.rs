@@ -262,6 +262,7 @@ impl Layers {
     fn finish(mut self) -> Loaded {
         let effective: Vec<_> =
             KEYS.iter().filter(|key| key.is_read()).map(|key| self.effective(key)).collect();
+        self.check_together(&effective);
         let config = Config::from_effective(&effective, &self.sections);
         if config.http.proxies.use_proxy_protocol && config.http.proxies.trusted.is_empty() {
             let origin = self.effective_origin("http.proxyProtocol");
@@ -281,6 +282,17 @@ impl Layers {
 
     fn effective_origin(&self, name: &str) -> Origin {
         self.values.get(name).map_or(Origin::Default, |(_, origin)| origin.clone())
+    }
+
+    /// What is wrong with values that are good one by one.
+    fn check_together(&mut self, effective: &[Effective]) {
+        let find = |name: &str| effective.iter().find(|item| item.key.name == name);
+        let (Some(min), Some(max)) = (find("threads.min"), find("threads.max")) else { return };
+        if min.value.as_u64() > max.value.as_u64() {
+            let message = format!("more than threads.max, which is {}", max.value);
+            let origin = if min.origin == Origin::Default { &max.origin } else { &min.origin };
+            self.problem(Severity::Error, "threads.min", origin, message, String::new());
+        }
     }
 
     fn effective(&self, key: &'static Key) -> Effective {
@@ -351,6 +363,15 @@ mod tests {
                 "warning: harperdb-config.yaml:6:1: bogus: unknown key, ignored",
             ]
         );
+    }
+
+    #[test]
+    fn a_minimum_above_the_maximum_is_refused() {
+        assert_eq!(
+            problems("threads: {min: 5, max: 4}"),
+            ["error: harperdb-config.yaml:1:11: threads.min: more than threads.max, which is 4"]
+        );
+        assert!(problems("threads: {min: 4, max: 4}").is_empty());
     }
 
     #[test]

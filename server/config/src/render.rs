@@ -99,7 +99,7 @@ mod tests {
         assert!(text.starts_with("http:"), "{text}");
         let config = crate::from_text(&text).0.unwrap();
         assert_eq!(config.http.port.unwrap().port, 8080);
-        assert_eq!(config.threads, crate::Threads::Count(3));
+        assert_eq!(config.threads.count, Some(3));
         assert_eq!(config.http.cors.access_list.unwrap(), ["https://a.example"]);
         assert!(config.http.logging.unwrap().timing);
     }
@@ -136,7 +136,7 @@ mod tests {
             let config = crate::from_text(&render(&entries).unwrap()).0.unwrap();
             proptest::prop_assert_eq!(config.http.port.unwrap().port, port);
             proptest::prop_assert_eq!(config.http.body_bytes_max as u64, bytes);
-            proptest::prop_assert_eq!(config.threads, crate::Threads::Count(count));
+            proptest::prop_assert_eq!(config.threads.count, Some(count));
         }
     }
 }

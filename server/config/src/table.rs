@@ -80,7 +80,11 @@ pub const KEYS: &[Key] = &[
     key("http.maxParamLength", Any, "", "Length of a route parameter.").support(Support::Never("routes have no parameters")),
     key("http.threadRange", Any, "", "Threads that serve HTTP.").support(Support::Never("every worker serves every listener")),
     // threads
-    key("threads.count", AutoOr(1, 1024), "auto", "Number of workers. `auto` is the CPU limit of the container rounded up, else the CPUs the process may run on.").alias("threads"),
+    key("threads.count", AutoOr(1, 1024), "auto", "Number of workers. `auto` follows the CPUs of the pod while the server runs: `threads.basis`, between `threads.min` and `threads.max`.").live().alias("threads").live(),
+    key("threads.basis", Choice(&["limit", "cpus"]), "limit", "What `auto` follows: `limit` is the CPU limit of the container rounded up, at most the CPUs the process may run on; `cpus` is the latter alone.").live(),
+    key("threads.min", Int(1, 1024), "1", "Fewest workers of `auto`.").live(),
+    key("threads.max", Int(1, 1024), "1024", "Most workers of `auto`.").live(),
+    key("threads.cgroupRootForTests", Path, "/sys/fs/cgroup", "Where control groups are read.").support(Support::Hidden),
     key("threads.maxHeapMemory", Int(0, 1 << 20), "", "Heap of a worker's JavaScript engine, in MB.").support(SCRIPT),
     key("threads.heapSnapshotNearLimit", Bool, "false", "Writes a heap snapshot near the limit.").support(Support::Never("no JavaScript heap of this kind")),
     key("threads.debug", Any, "false", "JavaScript debugger.").support(Support::Never("no Node.js debugger")),
@@ -183,7 +187,7 @@ pub const KEYS: &[Key] = &[
     )
     .live(),
     key("query.scanRecordsMax", Int(0, 1 << 40), "10000000", "Records that one query may read without returning them, as when no condition has an index; more is answered with 400. 0 allows any number.").live(),
-    key("pool.threads", AutoOr(1, 256), "auto", "Threads for work that may block: cold reads, files, password hashing. `auto` is the number of workers, at least 2."),
+    key("pool.threads", AutoOr(1, 256), "auto", "Threads for work that may block: cold reads, files, password hashing. `auto` is the number of workers, at least 2.").live(),
     key("pool.queueMax", Int(1, 1_000_000), "1024", "Pieces of such work that may wait; one more is answered with 503."),
     // admin and shutdown
     key("admin.port", Port, "9464", "Port of `/metrics`, `/livez`, `/readyz` and `/startupz`; never part of a client Service."),

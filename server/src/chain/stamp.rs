@@ -4,6 +4,7 @@ use crate::exchange::{Request, Response};
 use crate::services::Services;
 use http::{HeaderName, HeaderValue, Version, header};
 
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const KEEP_ALIVE: HeaderValue = HeaderValue::from_static("keep-alive");
 const KEEP_ALIVE_NAME: HeaderName = HeaderName::from_static("keep-alive");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -18,7 +19,10 @@ pub(super) fn headers(services: &Services, request: &mut Request, response: &mut
     if services.config.http.server_timing {
         headers.insert(SERVER_TIMING, timing(request.took.as_micros()));
     }
-    if stays_open(services, request) && !headers.contains_key(header::CONNECTION) {
+    let is_http1 = request.head.version <= Version::HTTP_11;
+    if services.is_ending.get() && is_http1 {
+        headers.insert(header::CONNECTION, CLOSE);
+    } else if stays_open(services, request) && !headers.contains_key(header::CONNECTION) {
         headers.insert(header::CONNECTION, KEEP_ALIVE);
         headers.insert(KEEP_ALIVE_NAME, services.headers.keep_alive.clone());
     }
@@ -32,7 +36,6 @@ fn stays_open(services: &Services, request: &Request) -> bool {
     };
     request.head.version == Version::HTTP_11
         && !services.config.http.keep_alive_timeout.is_zero()
-        && !services.is_ending.get()
         && !request.head.headers.get_all(header::CONNECTION).iter().any(closes)
 }
 

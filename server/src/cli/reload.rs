@@ -38,7 +38,7 @@ impl<'a> Followed<'a> {
         Self { options, command, keys, running: loaded, path, text, unsettled: None }
     }
 
-    /// Applies every change; never returns.
+    /// Applies every change, of the pod's CPUs too; never returns.
     pub(super) async fn follow(&mut self, app: &App, hangup: &mut Signal) {
         let mut looks = tokio::time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -50,6 +50,7 @@ impl<'a> Followed<'a> {
             if is_due {
                 self.reload(app);
             }
+            app.keep_workers();
         }
     }
 

@@ -126,5 +126,5 @@ fn a_running_server_has_the_configuration_it_was_given() {
         .args(["--HTTP_KEEPALIVETIMEOUT", "9s", "--THREADS_COUNT=2"].as_slice())
         .start();
     assert_eq!(server.client().get("/Dog/").header("keep-alive"), "timeout=7");
-    assert_eq!(server.metric("harper_threads"), 3.0);
+    assert_eq!(server.metric("harper_workers_running"), 3.0);
 }

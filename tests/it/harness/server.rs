@@ -297,6 +297,15 @@ impl Drop for Server {
     }
 }
 
+/// Threads of a process whose name begins with `prefix`.
+pub(crate) fn named_threads(pid: u32, prefix: &str) -> usize {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    // a thread may end while it is looked at
+    let comm = |task: std::io::Result<std::fs::DirEntry>| task.map(|task| task.path().join("comm"));
+    let names = tasks.filter_map(|task| std::fs::read_to_string(comm(task).ok()?).ok());
+    names.filter(|name| name.starts_with(prefix)).count()
+}
+
 /// The binary under test.
 fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("HARPER_SERVER_BIN") {

@@ -5,6 +5,7 @@ mod content;
 mod http;
 mod rest;
 mod storage;
+mod threads;
 
 use super::fixture::Live;
 use harper_config::{KEYS, Reload};
@@ -15,7 +16,7 @@ type Case = (&'static str, fn(&Live));
 
 /// The cases that share one server; each begins with the file as it was and may leave any.
 const SHARED: &[&[Case]] =
-    &[chain::CASES, content::CASES, http::CASES, storage::CASES, rest::CASES];
+    &[chain::CASES, content::CASES, http::CASES, storage::CASES, rest::CASES, threads::CASES];
 
 /// The cases that need a server of their own.
 const OWN: &[Case] = rest::OWN;

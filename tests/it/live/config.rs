@@ -20,7 +20,7 @@ fn a_changed_file_is_followed_without_being_told() {
     let line = live.server.line("configuration read anew");
     assert!(line.contains("http.cors"), "{line}");
     // in place, without a rename
-    std::fs::write(path(&live.home), text(&[])).unwrap();
+    std::fs::write(path(&live.home), text(&live.home, &[])).unwrap();
     eventually("the change back", || is_cors_on(&live).then_some(()));
     assert_eq!(live.server.metric("harper_config_reload_failures_total"), 0.0);
     assert_eq!(live.server.metric("harper_config_reloads_total"), 2.0);
@@ -29,8 +29,8 @@ fn a_changed_file_is_followed_without_being_told() {
 #[test]
 fn the_swapped_link_of_a_kubernetes_volume_is_followed() {
     let home = home();
-    home.write("volume/..one/harperdb-config.yaml", text(&[]));
-    home.write("volume/..two/harperdb-config.yaml", text(&[("http.cors", json!(false))]));
+    home.write("volume/..one/harperdb-config.yaml", text(&home, &[]));
+    home.write("volume/..two/harperdb-config.yaml", text(&home, &[("http.cors", json!(false))]));
     let volume = home.path("volume");
     symlink("..one", volume.join("..data")).unwrap();
     symlink("..data/harperdb-config.yaml", volume.join("harperdb-config.yaml")).unwrap();

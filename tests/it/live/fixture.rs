@@ -9,9 +9,12 @@ use std::sync::Arc;
 /// Dotted keys and their values.
 pub(super) type Pairs<'a> = &'a [(&'a str, Value)];
 
-/// What every file of these tests holds.
-fn base() -> Value {
-    json!({ "authentication": { "authorizeLocal": true }, "threads": { "count": 1 } })
+/// What every file of these tests holds. The control groups are a directory that a test can write.
+fn base(home: &Home) -> Value {
+    json!({
+        "authentication": { "authorizeLocal": true },
+        "threads": { "count": 1, "cgroupRootForTests": home.path("cgroup") },
+    })
 }
 
 /// A home with one table.
@@ -29,7 +32,13 @@ impl Live {
     /// A server with one worker, one table and a file with nothing special.
     pub(super) fn start() -> Self {
         let home = home();
-        write(&home, &[]);
+        Self::start_with(home, &[])
+    }
+
+    /// A server that starts with these keys.
+    pub(super) fn start_with(home: Arc<Home>, pairs: Pairs<'_>) -> Self {
+        limit_cpu(&home, "max");
+        write(&home, pairs);
         let file = path(&home).display().to_string();
         let server = home.launch_as("run").args(&["--config", &file]).start();
         Self { server, home }
@@ -59,6 +68,11 @@ impl Live {
     }
 }
 
+/// Limits the CPU of the server as cgroup v2 shows it: `max`, or microseconds in 100 ms.
+pub(super) fn limit_cpu(home: &Home, quota: &str) {
+    home.write("cgroup/cpu.max", format!("{quota} 100000\n"));
+}
+
 /// Where the file is.
 pub(super) fn path(home: &Home) -> PathBuf {
     home.path("harperdb-config.yaml")
@@ -66,13 +80,13 @@ pub(super) fn path(home: &Home) -> PathBuf {
 
 /// Exchanges the file for one with these keys and the base, as a careful editor does.
 pub(super) fn write(home: &Home, pairs: Pairs<'_>) {
-    let new = home.write("new-config.yaml", text(pairs));
+    let new = home.write("new-config.yaml", text(home, pairs));
     std::fs::rename(new, path(home)).unwrap();
 }
 
 /// The text of such a file: JSON, which is YAML.
-pub(super) fn text(pairs: Pairs<'_>) -> String {
-    let mut root = base();
+pub(super) fn text(home: &Home, pairs: Pairs<'_>) -> String {
+    let mut root = base(home);
     for (name, value) in pairs {
         let mut node = &mut root;
         for part in name.split('.') {

@@ -50,8 +50,8 @@ change_applied() {
   ready
   [ -z "$(encoding_of_list)" ] || fail "the list is still compressed"
   metrics_of "$(field "pod/$server-0" .status.podIP)" 9464 > "$work/metrics"
-  grep '^harper_threads ' "$work/metrics"
-  grep -q '^harper_threads 1$' "$work/metrics" || fail "threads.count 1 is not in force"
+  grep '^harper_workers_running ' "$work/metrics"
+  grep -q '^harper_workers_running 1$' "$work/metrics" || fail "threads.count 1 is not in force"
   all_there
 }
 

@@ -27,7 +27,7 @@ const TOP: [&str; 13] = [
 ];
 
 /// Which modules of the server a module may name, from the top down.
-const SERVER: [(&str, &[&str]); 25] = [
+const SERVER: &[(&str, &[&str])] = &[
     ("cli", &["app", "components", "listen", "reload", "telemetry"]),
     (
         "app",
@@ -45,10 +45,15 @@ const SERVER: [(&str, &[&str]); 25] = [
             "route",
             "telemetry",
             "worker",
+            "workers",
         ],
     ),
-    ("admin", &["health", "metrics", "pool"]),
-    ("worker", &["auth", "conn", "headers", "health", "metrics", "pool", "route", "services"]),
+    ("workers", &["listen", "metrics", "worker"]),
+    ("admin", &["health", "listen", "metrics", "pool"]),
+    (
+        "worker",
+        &["auth", "conn", "headers", "health", "listen", "metrics", "pool", "route", "services"],
+    ),
     ("conn", &["chain", "error", "exchange", "metrics", "route", "services"]),
     (
         "chain",
@@ -84,7 +89,7 @@ const SERVER: [(&str, &[&str]); 25] = [
     ("metrics", &["error", "telemetry"]),
     ("components", &["auth"]),
     ("listen", &[]),
-    ("cpu", &[]),
+    ("cpu", &["metrics"]),
     ("pool", &[]),
     ("error", &[]),
     ("telemetry", &[]),

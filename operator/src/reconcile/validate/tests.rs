@@ -65,7 +65,7 @@ fn typed_fields_win_over_free_ones() {
     assert_eq!(config.http.port.unwrap().port, 8000);
     assert_eq!(config.http.body_bytes_max, 1000);
     assert!(!config.http.cors.enabled);
-    assert_eq!(config.threads, harper_config::Threads::Count(2));
+    assert_eq!(config.threads.count, Some(2));
     assert_eq!(config.logging.level, "info");
     assert_eq!(config.query.sort_records_max, 5);
     assert_eq!(server.config.http_port, 8000);
