@@ -7,13 +7,15 @@ mod client;
 mod compress;
 mod cors;
 mod framing;
+mod limit;
 mod log;
 mod login;
 mod request_id;
 mod security;
 mod stamp;
+mod timeout;
 
-use crate::error::Failure;
+use crate::error::Answer;
 use crate::exchange::{Request, RequestBody, Response};
 use crate::reply;
 use crate::route::Routes;
@@ -37,8 +39,12 @@ pub(crate) enum Layer {
     Framing,
     /// Cross-origin requests.
     Cors,
+    /// How often an address may ask.
+    AddressLimit,
     /// Who is asking.
     Login,
+    /// How often a user may ask.
+    UserLimit,
     /// Brotli.
     Compress,
 }
@@ -46,8 +52,8 @@ pub(crate) enum Layer {
 /// The order. The log is outermost and sees what is sent; stamp is next, so that every answer carries its headers and
 /// the time counts what all others do; who asks and how the request is called is known before anything can be refused;
 /// framing is checked before anything else is believed; CORS answers preflights, which carry no credentials, before
-/// the login.
-pub(crate) const ORDER: [Layer; 9] = [
+/// the login, and lets pages read any refusal after it; an address is limited before the login, which costs most.
+pub(crate) const ORDER: [Layer; 11] = [
     Layer::Log,
     Layer::Stamp,
     Layer::Client,
@@ -55,23 +61,23 @@ pub(crate) const ORDER: [Layer; 9] = [
     Layer::Security,
     Layer::Framing,
     Layer::Cors,
+    Layer::AddressLimit,
     Layer::Login,
+    Layer::UserLimit,
     Layer::Compress,
 ];
 
 impl Layer {
     /// The layer's word on a request: an answer, a failure, or none to go on.
-    async fn request(
-        self,
-        services: &Services,
-        request: &mut Request,
-    ) -> Result<Option<Response>, Box<Failure>> {
+    async fn request(self, services: &Services, request: &mut Request) -> Answer<Option<Response>> {
         match self {
             Self::Client => client::identify(services, request),
             Self::RequestId => request_id::take(services, request),
             Self::Framing => framing::check(services, request)?,
             Self::Cors => return Ok(cors::preflight(services, request)),
+            Self::AddressLimit => limit::by_address(services, request)?,
             Self::Login => login::identify(services, request).await?,
+            Self::UserLimit => limit::by_user(services, request)?,
             Self::Log | Self::Stamp | Self::Security | Self::Compress => {}
         }
         Ok(None)
@@ -85,8 +91,9 @@ impl Layer {
             Self::RequestId => request_id::header(services, request, response),
             Self::Security => security::headers(services, request, response),
             Self::Cors => cors::headers(services, request, response),
+            Self::AddressLimit => limit::headers(request, response),
             Self::Compress => compress::body(services, request, response).await,
-            Self::Client | Self::Framing | Self::Login => {}
+            Self::Client | Self::Framing | Self::Login | Self::UserLimit => {}
         }
     }
 }
@@ -94,22 +101,9 @@ impl Layer {
 /// Answers a request: through the layers, to the routes, and back.
 pub(crate) async fn handle(services: &Services, routes: &Routes, mut request: Request) -> Response {
     let mut passed = 0;
-    let mut answered = None;
-    for layer in ORDER {
-        passed += 1;
-        match layer.request(services, &mut request).await {
-            Ok(None) => {}
-            Ok(Some(response)) => answered = Some(Ok(response)),
-            Err(failure) => answered = Some(Err(failure)),
-        }
-        if answered.is_some() {
-            break;
-        }
-    }
-    let answer = match answered {
-        Some(answer) => answer,
-        None => routes.dispatch(services, &mut request).await,
-    };
+    let started = request.started;
+    let answer = answer(services, routes, &mut request, &mut passed);
+    let answer = timeout::within(services, started, answer).await;
     let mut response = answer.unwrap_or_else(|failure| {
         reply::problem(&failure, &request.head.headers, request.id.get())
     });
@@ -122,4 +116,21 @@ pub(crate) async fn handle(services: &Services, routes: &Routes, mut request: Re
     }
     services.metrics.request(&request.head.method, response.status(), request.took);
     response
+}
+
+/// The answer of the first layer that has one, else that of the routes. `passed` counts the layers that were asked,
+/// even when the work is given up.
+async fn answer(
+    services: &Services,
+    routes: &Routes,
+    request: &mut Request,
+    passed: &mut usize,
+) -> Answer<Response> {
+    for layer in ORDER {
+        *passed += 1;
+        if let Some(response) = layer.request(services, request).await? {
+            return Ok(response);
+        }
+    }
+    routes.dispatch(services, request).await
 }

@@ -45,10 +45,14 @@ pub(crate) enum Code {
     VersionNotSupported,
     /// The body's media type is not understood.
     UnsupportedMediaType,
+    /// The same client has asked too often.
+    TooManyRequests,
     /// The method is unknown.
     NotImplemented,
     /// A queue is full; the request was not begun.
     Overloaded,
+    /// The answer did not begin in time.
+    ResponseTimeout,
     /// The volume is nearly full.
     InsufficientStorage,
     /// A fault of the server.
@@ -58,7 +62,7 @@ pub(crate) enum Code {
 impl Code {
     /// Every code, in the order of the list.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::BadRequest,
         Self::InvalidBody,
         Self::InvalidQuery,
@@ -77,8 +81,10 @@ impl Code {
         Self::RequestTimeout,
         Self::VersionNotSupported,
         Self::UnsupportedMediaType,
+        Self::TooManyRequests,
         Self::NotImplemented,
         Self::Overloaded,
+        Self::ResponseTimeout,
         Self::InsufficientStorage,
         Self::Internal,
     ];
@@ -127,10 +133,16 @@ impl Code {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "Unsupported media type",
             ),
+            Self::TooManyRequests => {
+                ("too-many-requests", StatusCode::TOO_MANY_REQUESTS, "Too many requests")
+            }
             Self::NotImplemented => {
                 ("not-implemented", StatusCode::NOT_IMPLEMENTED, "Not implemented")
             }
             Self::Overloaded => ("overloaded", StatusCode::SERVICE_UNAVAILABLE, "Overloaded"),
+            Self::ResponseTimeout => {
+                ("response-timeout", StatusCode::SERVICE_UNAVAILABLE, "Response timeout")
+            }
             Self::InsufficientStorage => {
                 ("insufficient-storage", StatusCode::INSUFFICIENT_STORAGE, "Insufficient storage")
             }

@@ -42,6 +42,8 @@ pub(crate) struct Request {
     pub took: Duration,
     /// Who is asking; set by the authentication layer.
     pub identity: Identity,
+    /// What the client may still ask for; set where requests are limited.
+    pub quota: Option<Quota>,
     /// Why the protocol refuses this request; the chain answers with it.
     pub refused: Option<Box<Failure>>,
     /// Bytes of the body that have been read.
@@ -72,6 +74,17 @@ impl Client {
         let address = address.to_canonical();
         Self { address, is_secure, host: None, is_vouched: false, is_proxied }
     }
+}
+
+/// What a limit on requests leaves to a client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quota {
+    /// Requests that it may make in each window.
+    pub limit: u32,
+    /// Requests that it may make now.
+    pub remaining: u64,
+    /// Time until it may make as many as ever.
+    pub reset: Duration,
 }
 
 /// Bytes taken from a total that several threads share; given back when dropped.
@@ -119,6 +132,7 @@ impl Request {
             started: Instant::now(),
             took: Duration::ZERO,
             identity: Identity::Anonymous,
+            quota: None,
             refused: None,
             body_bytes: 0,
             held: Held::default(),

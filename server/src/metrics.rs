@@ -17,9 +17,9 @@ const SECONDS: [f64; 14] =
 const METHODS: [&str; 8] = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "other"];
 
 /// Statuses the server sends, by name; anything else counts as `other`.
-const STATUSES: [u16; 29] = [
+const STATUSES: [u16; 30] = [
     200, 201, 204, 206, 301, 302, 304, 400, 401, 403, 404, 405, 406, 408, 409, 412, 413, 414, 415,
-    416, 417, 421, 431, 500, 501, 503, 504, 505, 507,
+    416, 417, 421, 429, 431, 500, 501, 503, 504, 505, 507,
 ];
 
 /// A counter with one writer: no locked instruction, and readable from any thread.
@@ -98,10 +98,14 @@ pub(crate) enum Rejected {
     HeaderBytes,
     /// `query.heldBytesMax`.
     HeldBytes,
+    /// `http.rateLimit`.
+    RateLimit,
+    /// `http.responseTimeout`.
+    ResponseTime,
 }
 
 const CLOSED: [&str; 5] = ["normal", "idle", "timeout", "error", "drain"];
-const REJECTED: [&str; 12] = [
+const REJECTED: [&str; 14] = [
     "connections",
     "body_bytes",
     "bodies_bytes",
@@ -114,6 +118,8 @@ const REJECTED: [&str; 12] = [
     "scan_records",
     "header_bytes",
     "held_bytes",
+    "rate_limit",
+    "response_time",
 ];
 
 /// The counters of one worker.

@@ -1,8 +1,10 @@
 //! The layers that every request passes.
 
 mod headers;
+mod limit;
 mod proxies;
 mod request_id;
+mod timeout;
 
 use crate::harness::Home;
 use std::sync::Arc;

@@ -70,6 +70,10 @@ pub struct Http {
     pub proxies: Proxies,
     /// The id of a request.
     pub request_id: RequestId,
+    /// Time for an answer to begin; zero for any.
+    pub response_timeout: Duration,
+    /// How often a client may ask.
+    pub rate_limit: RateLimit,
     /// The value of `Server`; empty for none.
     pub server_header: String,
     /// Whether answers tell how long they took.
@@ -97,6 +101,30 @@ impl Proxies {
     pub fn trust(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|net| net.contains(&address))
     }
+}
+
+/// A limit on the requests of each client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Requests in each window; 0 for any number.
+    pub requests: u32,
+    /// The window.
+    pub window: Duration,
+    /// Requests at once; none for as many as in a window.
+    pub burst: Option<u32>,
+    /// Who is one client.
+    pub by: RateLimitBy,
+    /// Clients that are remembered.
+    pub addresses_max: usize,
+}
+
+/// Who is one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RateLimitBy {
+    /// An address.
+    Address,
+    /// A user, or an address where nobody has logged in.
+    User,
 }
 
 /// The id by which a request is found in logs.
@@ -340,6 +368,8 @@ impl Reader<'_> {
                 use_forwarded: self.text("http.forwardedHeaders") == "Forwarded",
                 use_proxy_protocol: self.flag("http.proxyProtocol"),
             },
+            response_timeout: self.millis("http.responseTimeout"),
+            rate_limit: self.rate_limit(),
             server_header: self.text("http.serverHeader"),
             server_timing: self.flag("http.serverTiming"),
             security_headers: headers::security_pairs(self.value("http.securityHeaders")),
@@ -355,6 +385,20 @@ impl Reader<'_> {
                 format: self.request_log_format(),
                 tag: self.text("http.logging.tag"),
             }),
+        }
+    }
+
+    fn rate_limit(&self) -> RateLimit {
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        RateLimit {
+            requests: number(self.size("http.rateLimit.requests")),
+            window: self.millis("http.rateLimit.window"),
+            burst: self.count("http.rateLimit.burst").map(number),
+            by: match self.text("http.rateLimit.by").as_str() {
+                "user" => RateLimitBy::User,
+                _ => RateLimitBy::Address,
+            },
+            addresses_max: self.size("http.rateLimit.addressesMax"),
         }
     }
 

@@ -18,7 +18,7 @@ mod value;
 
 pub use config::{
     Admin, Authentication, Compression, Config, Cors, Http, HttpLogging, Logging, Proxies, Query,
-    RequestId, RequestLogFormat, Shutdown, Storage, Threads, ThreadsBasis,
+    RateLimit, RateLimitBy, RequestId, RequestLogFormat, Shutdown, Storage, Threads, ThreadsBasis,
 };
 pub use docs::{json_schema, markdown};
 pub use keys::{Key, Kind, Reload, Support, find, find_by_env};

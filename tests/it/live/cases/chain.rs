@@ -12,6 +12,12 @@ pub(super) const CASES: &[Case] = &[
     ("http.proxyProtocol", proxy_protocol),
     ("http.requestId.header", request_id_header),
     ("http.requestId.send", request_id_send),
+    ("http.responseTimeout", response_timeout),
+    ("http.rateLimit.requests", rate_limit_requests),
+    ("http.rateLimit.window", rate_limit_window),
+    ("http.rateLimit.burst", rate_limit_burst),
+    ("http.rateLimit.by", rate_limit_by),
+    ("http.rateLimit.addressesMax", rate_limit_addresses_max),
     ("http.serverHeader", server_header),
     ("http.serverTiming", server_timing),
     ("http.securityHeaders", security_headers),
@@ -88,6 +94,61 @@ fn request_id_send(live: &Live) {
     assert!(ask(live, "accept", "*/*").has("x-request-id"));
     live.set(&[("http.requestId.send", json!(false))]);
     becomes("no id", || !ask(live, "accept", "*/*").has("x-request-id"));
+}
+
+fn response_timeout(live: &Live) {
+    let slow = ("storage.syncDelayForTests", json!(300));
+    live.set(std::slice::from_ref(&slow));
+    live.client().put("/Dog/1", "{}").expect(204);
+    live.set(&[slow, ("http.responseTimeout", json!(50))]);
+    becomes("the limit", || live.client().put("/Dog/1", "{}").status == 503);
+}
+
+const REQUESTS: &str = "http.rateLimit.requests";
+const WINDOW: &str = "http.rateLimit.window";
+const BURST: &str = "http.rateLimit.burst";
+
+/// A header of an answer that is not refused for being one of too many.
+fn quota(live: &Live, name: &str) -> String {
+    ask(live, "accept", "*/*").header(name).to_owned()
+}
+
+fn rate_limit_requests(live: &Live) {
+    live.set(&[(REQUESTS, json!(1000))]);
+    becomes("the limit", || quota(live, "ratelimit-limit") == "1000");
+}
+
+fn rate_limit_window(live: &Live) {
+    live.set(&[(REQUESTS, json!(10)), (WINDOW, json!("1h"))]);
+    becomes("the window", || {
+        quota(live, "ratelimit-reset").parse::<u64>().is_ok_and(|seconds| seconds > 100)
+    });
+}
+
+fn rate_limit_burst(live: &Live) {
+    live.set(&[(REQUESTS, json!(1000)), (WINDOW, json!("1h")), (BURST, json!(100_000))]);
+    becomes("the burst", || {
+        quota(live, "ratelimit-remaining").parse::<u64>().is_ok_and(|left| left > 1000)
+    });
+}
+
+fn rate_limit_by(live: &Live) {
+    use crate::harness::server::{PASSWORD, USERNAME};
+    let pairs = [(REQUESTS, json!(1)), (WINDOW, json!("1h")), ("http.rateLimit.by", json!("user"))];
+    live.set(&pairs[..2]);
+    becomes("the address to be limited", || ask(live, "accept", "*/*").status == 429);
+    live.set(&pairs);
+    let user = live.client().login(USERNAME, PASSWORD);
+    becomes("the user to be another client", || user.get("/Dog/").status == 200);
+}
+
+fn rate_limit_addresses_max(live: &Live) {
+    let pairs = [(REQUESTS, json!(1)), (WINDOW, json!("2h"))];
+    live.set(&pairs);
+    becomes("the limit", || ask(live, "accept", "*/*").status == 429);
+    let [requests, window] = pairs;
+    live.set(&[requests, window, ("http.rateLimit.addressesMax", json!(5000))]);
+    becomes("all to be forgotten", || ask(live, "accept", "*/*").status != 429);
 }
 
 fn server_header(live: &Live) {
