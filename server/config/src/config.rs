@@ -1,14 +1,18 @@
 //! The configuration as the server uses it: built values, nested by their owner.
 
+mod http;
+
 use crate::headers;
 use crate::layers::Effective;
 use crate::value::{self, Port};
-use ipnet::IpNet;
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use http::{
+    Compression, Cors, HttpLogging, Proxies, RateLimit, RateLimitBy, RequestId, RequestLogFormat,
+};
 
 /// A valid configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,112 +86,6 @@ pub struct Http {
     pub security_headers: Vec<(String, String)>,
     /// The request log; none when there is no `http.logging` block.
     pub logging: Option<HttpLogging>,
-}
-
-/// Proxies before the server.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Proxies {
-    /// Those that are believed.
-    pub trusted: Vec<IpNet>,
-    /// They write `Forwarded` (RFC 7239) instead of `X-Forwarded-*`.
-    pub use_forwarded: bool,
-    /// Their connections begin with a header of the PROXY protocol.
-    pub use_proxy_protocol: bool,
-}
-
-impl Proxies {
-    /// Whether `address`, in canonical form, is a proxy that is believed.
-    #[must_use]
-    pub fn trust(&self, address: IpAddr) -> bool {
-        self.trusted.iter().any(|net| net.contains(&address))
-    }
-}
-
-/// A limit on the requests of each client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RateLimit {
-    /// Requests in each window; 0 for any number.
-    pub requests: u32,
-    /// The window.
-    pub window: Duration,
-    /// Requests at once; none for as many as in a window.
-    pub burst: Option<u32>,
-    /// Who is one client.
-    pub by: RateLimitBy,
-    /// Clients that are remembered.
-    pub addresses_max: usize,
-}
-
-/// Who is one client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RateLimitBy {
-    /// An address.
-    Address,
-    /// A user, or an address where nobody has logged in.
-    User,
-}
-
-/// The id by which a request is found in logs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RequestId {
-    /// Name of its header.
-    pub header: String,
-    /// Whether every answer carries it.
-    pub send: bool,
-}
-
-/// Qualities of the content codings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Compression {
-    /// Brotli, 0 to 11.
-    pub brotli_quality: u32,
-    /// gzip, 1 to 9.
-    pub gzip_level: u32,
-    /// Zstandard, 1 to 19.
-    pub zstd_level: i32,
-}
-
-/// Cross-origin resource sharing.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Cors {
-    /// Whether cross-origin requests are answered.
-    pub enabled: bool,
-    /// Origins that may send credentials; none, or one `*`, admits every origin without credentials.
-    pub access_list: Option<Vec<String>>,
-    /// Headers that a preflight allows; `*` for those it asks for.
-    pub allow_headers: String,
-    /// Headers of an answer that a page may read.
-    pub expose_headers: String,
-    /// Time for which a preflight's answer is good; zero says nothing.
-    pub max_age: Duration,
-}
-
-/// The request log.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HttpLogging {
-    /// Lowest level written.
-    pub level: String,
-    /// Adds the time taken.
-    pub timing: bool,
-    /// Adds the request headers.
-    pub headers: bool,
-    /// Adds a running number.
-    pub id: bool,
-    /// The form of a line.
-    pub format: RequestLogFormat,
-    /// What marks a line as one of this log.
-    pub tag: String,
-}
-
-/// The form of a request line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequestLogFormat {
-    /// Harper's.
-    Text,
-    /// An object.
-    Json,
-    /// As web servers write it by default.
-    Combined,
 }
 
 /// Number of workers.
@@ -349,11 +247,7 @@ impl Reader<'_> {
         Http {
             port: self.port("http.port"),
             compression_threshold_bytes: self.size("http.compressionThreshold"),
-            compression: Compression {
-                brotli_quality: self.number("http.compression.brotliQuality") as u32,
-                gzip_level: self.number("http.compression.gzipLevel") as u32,
-                zstd_level: self.number("http.compression.zstdLevel") as i32,
-            },
+            compression: self.compression(),
             cors: self.cors(),
             headers_timeout: self.millis("http.headersTimeout"),
             keep_alive_timeout: self.millis("http.keepAliveTimeout"),
@@ -363,65 +257,14 @@ impl Reader<'_> {
             bodies_bytes_max: self.size("http.bodiesBytesMax"),
             multipart_parts_max: self.size("http.multipartPartsMax"),
             connections_max: self.size("http.connectionsMax"),
-            proxies: Proxies {
-                trusted: self.networks("http.trustedProxies"),
-                use_forwarded: self.text("http.forwardedHeaders") == "Forwarded",
-                use_proxy_protocol: self.flag("http.proxyProtocol"),
-            },
+            proxies: self.proxies(),
             response_timeout: self.millis("http.responseTimeout"),
             rate_limit: self.rate_limit(),
             server_header: self.text("http.serverHeader"),
             server_timing: self.flag("http.serverTiming"),
             security_headers: headers::security_pairs(self.value("http.securityHeaders")),
-            request_id: RequestId {
-                header: self.text("http.requestId.header"),
-                send: self.flag("http.requestId.send"),
-            },
-            logging: self.sections.contains("http.logging").then(|| HttpLogging {
-                level: self.text("http.logging.level"),
-                timing: self.flag("http.logging.timing"),
-                headers: self.flag("http.logging.headers"),
-                id: self.flag("http.logging.id"),
-                format: self.request_log_format(),
-                tag: self.text("http.logging.tag"),
-            }),
-        }
-    }
-
-    fn rate_limit(&self) -> RateLimit {
-        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        RateLimit {
-            requests: number(self.size("http.rateLimit.requests")),
-            window: self.millis("http.rateLimit.window"),
-            burst: self.count("http.rateLimit.burst").map(number),
-            by: match self.text("http.rateLimit.by").as_str() {
-                "user" => RateLimitBy::User,
-                _ => RateLimitBy::Address,
-            },
-            addresses_max: self.size("http.rateLimit.addressesMax"),
-        }
-    }
-
-    fn request_log_format(&self) -> RequestLogFormat {
-        match self.text("http.logging.format").as_str() {
-            "text" => RequestLogFormat::Text,
-            "json" => RequestLogFormat::Json,
-            "combined" => RequestLogFormat::Combined,
-            _ if self.text("logging.format") == "json" => RequestLogFormat::Json,
-            _ => RequestLogFormat::Text,
-        }
-    }
-
-    fn cors(&self) -> Cors {
-        // as browsers write an origin: no path, and nothing in capitals
-        let origin = |text: String| text.trim_end_matches('/').to_ascii_lowercase();
-        let access_list = self.list("http.corsAccessList");
-        Cors {
-            enabled: self.flag("http.cors"),
-            access_list: access_list.map(|list| list.into_iter().map(origin).collect()),
-            allow_headers: self.text("http.corsAccessControlAllowHeaders"),
-            expose_headers: self.text("http.corsAccessControlExposeHeaders"),
-            max_age: self.millis("http.corsAccessControlMaxAge"),
+            request_id: self.request_id(),
+            logging: self.sections.contains("http.logging").then(|| self.request_log()),
         }
     }
 
@@ -496,11 +339,6 @@ impl Reader<'_> {
 
     fn port(&self, name: &str) -> Option<Port> {
         value::port(self.value(name)).ok().filter(|_| !self.value(name).is_null())
-    }
-
-    fn networks(&self, name: &str) -> Vec<IpNet> {
-        let items = self.list(name).unwrap_or_default();
-        items.iter().filter_map(|item| value::network(item)).collect()
     }
 
     fn list(&self, name: &str) -> Option<Vec<String>> {
