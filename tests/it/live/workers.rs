@@ -5,6 +5,7 @@ use crate::harness::server::named_threads;
 use crate::harness::{PATIENCE, Wire, eventually};
 use rustix::process::Signal;
 use serde_json::json;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -105,6 +106,72 @@ fn a_changed_cpu_limit_is_followed_and_no_request_fails() {
     assert!(load.reconnected.into_inner() >= 2, "connections of the retired worker moved on");
     live.server.admin().get("/livez").expect(200);
     assert!(live.server.log().contains("1 worker(s) from now on"), "{}", live.server.log());
+}
+
+/// A control group of this machine with a CPU limit of its own, removed when dropped.
+struct Group(PathBuf);
+
+impl Group {
+    /// A group in the CPU hierarchy of cgroup v1, or in cgroup v2 where it hands the controller down; none where this
+    /// process may not make one.
+    fn make() -> Option<Self> {
+        let name = format!("harper-it-{}", std::process::id());
+        ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup"].iter().find_map(|mount| {
+            let path = Path::new(mount).join(&name);
+            std::fs::create_dir(&path).ok()?;
+            let group = Self(path);
+            let has_limit = ["cpu.max", "cpu.cfs_quota_us"].map(|file| group.0.join(file).exists());
+            has_limit.contains(&true).then_some(group)
+        })
+    }
+
+    fn limit(&self, micros: u32) {
+        match self.0.join("cpu.max").exists() {
+            true => std::fs::write(self.0.join("cpu.max"), format!("{micros} 100000")).unwrap(),
+            false => std::fs::write(self.0.join("cpu.cfs_quota_us"), micros.to_string()).unwrap(),
+        }
+    }
+
+    fn take_in(&self, pid: u32) {
+        std::fs::write(self.0.join("cgroup.procs"), pid.to_string()).unwrap();
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // what ran in it has been ended before; the kernel may take a moment to see it
+        let begun = Instant::now();
+        while std::fs::remove_dir(&self.0).is_err() && begun.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+#[test]
+fn a_real_control_group_is_followed() {
+    let Some(group) = Group::make() else { return eprintln!("no control group can be made here") };
+    if std::thread::available_parallelism().unwrap().get() < 2 {
+        return;
+    }
+    let root = ("threads.cgroupRootForTests", json!("/sys/fs/cgroup"));
+    let live = Live::start_with(home(), &[("threads.count", json!("auto")), root]);
+    group.limit(150_000);
+    group.take_in(live.server.pid());
+    eventually("the limit", || {
+        let page = live.server.admin().get("/metrics").text();
+        page.contains("harper_cpu_limit_cores 1.5\n").then_some(())
+    });
+    follows(&live, 2.0);
+    group.limit(50_000);
+    follows(&live, 1.0);
+    for _ in 0..200 {
+        live.client().get("/Dog/").expect(200);
+    }
+    assert!(live.server.metric("harper_cpu_periods_total") > 0.0);
+    assert!(live.server.metric("harper_cpu_throttled_seconds_total") >= 0.0);
+    group.limit(200_000);
+    follows(&live, 2.0);
+    drop(live);
 }
 
 #[test]
