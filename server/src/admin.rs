@@ -176,19 +176,12 @@ impl Collector for Parts {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        use crate::metrics::{counter, gauge};
-        let mut families = vec![
-            gauge(
-                "harper_pool_queue",
-                "Blocking work that waits for a thread.",
-                self.pool.waiting() as f64,
-            ),
-            counter(
-                "harper_pool_rejected_total",
-                "Blocking work refused because the queue was full.",
-                self.pool.rejected() as f64,
-            ),
-        ];
+        use crate::metrics::gauge;
+        let mut families = vec![gauge(
+            "harper_pool_queue",
+            "Blocking work that waits for a thread.",
+            self.pool.waiting() as f64,
+        )];
         let version = gauge_metric(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
         families.push(family(
             "harper_build_info",

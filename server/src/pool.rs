@@ -3,7 +3,6 @@
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -31,7 +30,6 @@ const ENDS_MAX: usize = 1024;
 #[derive(Clone)]
 pub(crate) struct Pool {
     jobs: Sender<Job>,
-    rejected: Arc<AtomicU64>,
     threads: Arc<Mutex<Threads>>,
 }
 
@@ -57,7 +55,7 @@ impl Pool {
         let (jobs, queue) = bounded::<Job>(queue_max);
         let (end, ends) = bounded(ENDS_MAX);
         let all = Threads { name: name.to_owned(), queue, end, ends, count: 0, started: 0 };
-        let pool = Self { jobs, rejected: Arc::default(), threads: Arc::new(Mutex::new(all)) };
+        let pool = Self { jobs, threads: Arc::new(Mutex::new(all)) };
         pool.resize(threads)?;
         Ok(pool)
     }
@@ -92,10 +90,7 @@ impl Pool {
         let (job, result) = job(work);
         match self.jobs.try_send(job) {
             Ok(()) => result.await.map_err(|_| PoolError::Failed),
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.rejected.fetch_add(1, Ordering::Relaxed);
-                Err(PoolError::Full)
-            }
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(PoolError::Full),
         }
     }
 
@@ -120,12 +115,6 @@ impl Pool {
     #[must_use]
     pub(crate) fn waiting(&self) -> usize {
         self.jobs.len()
-    }
-
-    /// Jobs refused since the start because the queue was full.
-    #[must_use]
-    pub(crate) fn rejected(&self) -> u64 {
-        self.rejected.load(Ordering::Relaxed)
     }
 }
 
@@ -232,6 +221,5 @@ mod tests {
             refused
         });
         assert_eq!(refused, Err(PoolError::Full));
-        assert_eq!(pool.rejected(), 1);
     }
 }

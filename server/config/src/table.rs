@@ -165,7 +165,7 @@ pub const KEYS: &[Key] = &[
     key("storage.freeBytesMin", Bytes, "512M", "Free space of the volume below which writes are answered with 507; deletes still work.").live(),
     key("storage.changeLogBytesMax", Bytes, "1G", "Size of one database's change log.").live(),
     key("storage.syncDelayForTests", Millis, "0", "Added to every sync of the disk.").live().support(Support::Hidden),
-    key("storage.expirySweepInterval", Millis, "1000", "Time between two removals of expired records. A record is not seen from the moment it expires on, removed or not; a table's `scanInterval` can make its removals rarer."),
+    key("storage.expirySweepInterval", Millis, "1000", "Time between two removals of expired records. A record is not seen from the moment it expires on, removed or not; a table's `scanInterval` can make its removals rarer.").live(),
     key("storage.maxTransactionQueueTime", Millis, "45s", "Time a write may wait before it is answered with 503.").live(),
     key("storage.caching", Bool, "true", "Record cache.").support(ENGINE),
     key("storage.compression", Any, "true", "Compression of stored records.").support(ENGINE),

@@ -56,7 +56,7 @@ impl Store {
         let options: CurrentOptions = Arc::new(ArcSwap::from_pointee(options));
         let space = Space::new(path.to_owned(), options.clone());
         let databases = Databases::default();
-        let sweeper = Sweeper::start(databases.clone(), options.load().sweep_interval)
+        let sweeper = Sweeper::start(databases.clone(), options.clone())
             .map_err(|source| Error::file("starting the sweeper of", path, source))?;
         Ok(Store(Arc::new(Inner {
             path: path.to_owned(),

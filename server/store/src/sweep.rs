@@ -13,6 +13,7 @@ use crate::database::Database;
 use crate::error::Error;
 use crate::expiry;
 use crate::hlc;
+use crate::options::CurrentOptions;
 use crate::table::Table;
 use crate::writer::Op;
 
@@ -22,6 +23,9 @@ const SLICE_RECORDS: usize = 256;
 const TURN_SLICES: usize = 64;
 /// Never is looked more often than this.
 const INTERVAL_MIN: Duration = Duration::from_millis(10);
+
+/// The interval is read again so often, since it may have become shorter.
+const INTERVAL_READ_EVERY: Duration = Duration::from_millis(250);
 
 /// The databases of a store, by name.
 pub(crate) type Databases = Arc<Mutex<BTreeMap<String, Arc<Database>>>>;
@@ -34,18 +38,17 @@ pub(crate) struct Sweeper {
 
 struct Sweep {
     databases: Databases,
-    interval: Duration,
+    options: CurrentOptions,
     stop: Receiver<()>,
     /// When each table was last looked at, by database and name.
     looked: BTreeMap<(String, String), Instant>,
 }
 
 impl Sweeper {
-    /// Starts to look every `interval`; a table may ask to be looked at less often.
-    pub(crate) fn start(databases: Databases, interval: Duration) -> io::Result<Sweeper> {
+    /// Starts to look every [`Options::sweep_interval`](crate::Options); a table may ask to be looked at less often.
+    pub(crate) fn start(databases: Databases, options: CurrentOptions) -> io::Result<Sweeper> {
         let (sender, stop) = bounded(0);
-        let interval = interval.max(INTERVAL_MIN);
-        let sweep = Sweep { databases, interval, stop, looked: BTreeMap::new() };
+        let sweep = Sweep { databases, options, stop, looked: BTreeMap::new() };
         let thread =
             thread::Builder::new().name(String::from("sweeper")).spawn(move || sweep.run())?;
         Ok(Sweeper { stop: Some(sender), thread: Some(thread) })
@@ -65,7 +68,13 @@ impl Drop for Sweeper {
 
 impl Sweep {
     fn run(mut self) {
-        while self.stop.recv_timeout(self.interval) == Err(RecvTimeoutError::Timeout) {
+        let mut looked = Instant::now();
+        let pause = |sweep: &Self| sweep.interval().min(INTERVAL_READ_EVERY);
+        while self.stop.recv_timeout(pause(&self)) == Err(RecvTimeoutError::Timeout) {
+            if looked.elapsed() < self.interval() {
+                continue;
+            }
+            looked = Instant::now();
             let databases: Vec<_> = {
                 let databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
                 databases.values().cloned().collect()
@@ -74,6 +83,10 @@ impl Sweep {
                 self.database(&database);
             }
         }
+    }
+
+    fn interval(&self) -> Duration {
+        self.options.load().sweep_interval.max(INTERVAL_MIN)
     }
 
     fn database(&mut self, database: &Database) {

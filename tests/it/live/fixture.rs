@@ -17,9 +17,12 @@ fn base(home: &Home) -> Value {
     })
 }
 
-/// A home with one table.
+/// A home with two tables.
 pub(super) fn home() -> Arc<Home> {
-    Home::with_schema("type Dog @table @export { id: ID @primaryKey name: String }")
+    Home::with_schema(
+        "type Dog @table @export { id: ID @primaryKey name: String }\n\
+         type Brief @table(expiration: 0.2) @export { id: ID @primaryKey }",
+    )
 }
 
 /// A running server and its configuration file.

@@ -3,7 +3,7 @@
 use super::{Case, Live};
 use crate::harness::eventually;
 use serde_json::{Value, json};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(super) const CASES: &[Case] = &[
     ("storage.syncDelayForTests", sync_delay),
@@ -14,6 +14,7 @@ pub(super) const CASES: &[Case] = &[
     ("storage.maxTransactionQueueTime", queue_time_max),
     ("storage.changeLogBytesMax", |live| log_shrinks(live, "storage.changeLogBytesMax", json!(1))),
     ("logging.auditRetention", |live| log_shrinks(live, "logging.auditRetention", json!(1))),
+    ("storage.expirySweepInterval", expiry_sweep_interval),
     ("query.sortRecordsMax", |live| query_limit(live, "query.sortRecordsMax", "sort(name)")),
     ("query.scanRecordsMax", |live| query_limit(live, "query.scanRecordsMax", "name=none")),
 ];
@@ -72,6 +73,20 @@ fn free_bytes_min(live: &Live) {
 fn queue_time_max(live: &Live) {
     live.set(&[slow(600), ("storage.maxTransactionQueueTime", json!(100))]);
     eventually("the limit", || (live.client().put("/Dog/1", "{}").status == 503).then_some(()));
+}
+
+fn expiry_sweep_interval(live: &Live) {
+    let removed = || live.server.metric("harper_store_expired_total{database=\"data\"}");
+    live.set(&[("storage.expirySweepInterval", json!("1h"))]);
+    live.client().put("/Brief/1", "{}").expect(204);
+    let before = removed();
+    eventually("the record to expire", || {
+        (live.client().get("/Brief/1").status == 404).then_some(())
+    });
+    std::thread::sleep(Duration::from_millis(400));
+    assert_eq!(removed(), before);
+    live.set(&[("storage.expirySweepInterval", json!(10))]);
+    eventually("the record to be removed", || (removed() > before).then_some(()));
 }
 
 fn log_shrinks(live: &Live, key: &str, value: Value) {
