@@ -13,6 +13,7 @@ use crate::resource::files::Files;
 use crate::resource::table::TableResource;
 use crate::route::Routes;
 use crate::telemetry::{self, NOTIFY};
+use crate::tls::Tls;
 use crate::worker::Common;
 use crate::workers::Workers;
 use crate::{admin, cpu};
@@ -57,6 +58,8 @@ pub(crate) struct Plan {
     pub reach: Reach,
     /// The administrator.
     pub credentials: Credentials,
+    /// The certificates; there are some when a secure port is configured.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// Why the server could not start.
@@ -131,6 +134,8 @@ pub(crate) struct App {
     pub reloads: Reloads,
     /// Where the application is served; none when `http.port` is null.
     pub http: Option<SocketAddr>,
+    /// Where the application is served with TLS; none without `http.securePort`.
+    pub https: Option<SocketAddr>,
     /// Where metrics and probes are; none when `admin.port` is null.
     pub admin: Option<SocketAddr>,
 }
@@ -141,7 +146,7 @@ impl App {
     /// # Errors
     /// The first thing that could not be opened, bound or started.
     pub(crate) fn start(plan: Plan) -> Result<Self, StartError> {
-        let Plan { config, root, applications, reach, credentials } = plan;
+        let Plan { config, root, applications, reach, credentials, tls } = plan;
         let store = open_store(&root, &config)?;
         let users = Arc::new(Users::open(&store.database("system")?)?);
         ensure_admin(&users, &root, credentials)?;
@@ -151,11 +156,14 @@ impl App {
         let count = cpu::workers_wanted(&config.threads);
         let pools = Pools::start(&config, count).map_err(StartError::system)?;
         let metrics = Metrics::default();
-        let endpoint = bind("http.port", config.http.port.as_ref(), reach)?;
-        let admin_endpoint = bind("admin.port", config.admin.port.as_ref(), reach)?;
-        let http = endpoint.as_ref().map(Endpoint::address);
+        let plain = bind("http.port", config.http.port.as_ref(), reach, None)?;
+        let secure_port = config.http.secure_port.as_ref().filter(|_| tls.is_some());
+        let secure = bind("http.securePort", secure_port, reach, tls)?;
+        let admin_endpoint = bind("admin.port", config.admin.port.as_ref(), reach, None)?;
+        let http = plain.as_ref().map(Endpoint::address);
+        let https = secure.as_ref().map(Endpoint::address);
         let admin = admin_endpoint.as_ref().map(Endpoint::address);
-        let endpoints: Vec<_> = endpoint.into_iter().collect();
+        let endpoints: Vec<_> = plain.into_iter().chain(secure).collect();
         let (config, followed) = watch::channel(Arc::new(config));
         let (routes, routes_followed) = watch::channel(routes);
         let reloads = Reloads::default();
@@ -192,7 +200,19 @@ impl App {
             admin::start(admin::Admin { health, sources }, listener).map_err(StartError::system)?;
         }
         let workers = RefCell::new(workers);
-        Ok(Self { config, store, users, workers, pools, routes, health, reloads, http, admin })
+        Ok(Self {
+            config,
+            store,
+            users,
+            workers,
+            pools,
+            routes,
+            health,
+            reloads,
+            http,
+            https,
+            admin,
+        })
     }
 
     /// Serves other applications from now on; requests under way finish with the old ones.
@@ -373,9 +393,10 @@ fn bind(
     key: &'static str,
     port: Option<&Port>,
     reach: Reach,
+    tls: Option<Arc<Tls>>,
 ) -> Result<Option<Endpoint>, StartError> {
     let bind = |port| {
-        Endpoint::bind(port, reach).map_err(|error| StartError::Bind {
+        Endpoint::bind(port, reach, tls).map_err(|error| StartError::Bind {
             port: port.to_string(),
             key,
             error,

@@ -6,10 +6,11 @@
 mod entry;
 mod io;
 mod proxy_protocol;
+mod secure;
 
 use crate::exchange::{Body, Client, Finished, Request, RequestBody};
-use crate::metrics::{Closed, WorkerMetrics};
-use crate::{chain, route::Routes, services::Services};
+use crate::metrics::{Closed, Handshake, WorkerMetrics};
+use crate::{chain, route::Routes, services::Services, tls::Tls};
 use entry::Refusal;
 use harper_config::Config;
 use http::{HeaderValue, Uri, header};
@@ -19,15 +20,16 @@ use hyper_util::rt::TokioIo;
 use io::Io;
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 /// What is read of a client that still sends after it was answered for the last time (RFC 9112 §9.6).
 const LINGER_BYTES_MAX: usize = 512 * 1024;
@@ -199,6 +201,11 @@ impl ConnState {
         can_be_told
     }
 
+    /// Whether the sweep found the connection overdue, and it still is.
+    fn is_expired(&self) -> bool {
+        self.expired.take() && self.is_overdue(self.shared.coarse_now.get())
+    }
+
     /// Lets the connection end when it is next idle. To be called again: one that has only just been made gets a moment
     /// for its first request, which may be on its way.
     pub(crate) fn drain(&self, now: Instant) {
@@ -229,6 +236,8 @@ struct Peer {
     address: SocketAddr,
     /// Whether a load balancer named it.
     is_proxied: bool,
+    /// Whether nobody else can listen.
+    is_secure: bool,
 }
 
 /// Whose the connection is: the other end's, or, where that is a trusted proxy that speaks the PROXY protocol, whose it
@@ -241,10 +250,14 @@ async fn peer_of(
     let services = state.shared.services();
     let proxies = &services.config.http.proxies;
     if !proxies.use_proxy_protocol || !proxies.trust(address.ip().to_canonical()) {
-        return Ok(Peer { address, is_proxied: false });
+        return Ok(Peer { address, is_proxied: false, is_secure: false });
     }
     match before_deadline(state, proxy_protocol::read(stream)).await? {
-        Ok(source) => Ok(Peer { address: source.unwrap_or(address), is_proxied: source.is_some() }),
+        Ok(source) => Ok(Peer {
+            address: source.unwrap_or(address),
+            is_proxied: source.is_some(),
+            is_secure: false,
+        }),
         Err(error) => {
             tracing::debug!(peer = %address, %error, "connection refused");
             Err(Closed::Error)
@@ -263,28 +276,59 @@ async fn before_deadline<T>(state: &ConnState, work: impl Future<Output = T>) ->
         if state.draining.get() {
             return Poll::Ready(Err(Closed::Drain));
         }
-        match state.expired.take() {
-            true => Poll::Ready(Err(Closed::Timeout)),
-            false => Poll::Pending,
-        }
+        if state.is_expired() { Poll::Ready(Err(Closed::Timeout)) } else { Poll::Pending }
     })
     .await
 }
 
-/// Serves HTTP/1 on an accepted connection until it ends.
-pub(crate) async fn serve(state: Rc<ConnState>, mut stream: TcpStream, peer: SocketAddr) {
-    let shared = Rc::clone(&state.shared);
-    let peer = match peer_of(&state, &mut stream, peer).await {
-        Ok(peer) => peer,
-        Err(closed) => return shared.metrics.closed(closed),
+/// Serves an accepted connection until it ends; where there are certificates, it begins with a handshake.
+pub(crate) async fn serve(
+    state: Rc<ConnState>,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<Arc<Tls>>,
+) {
+    let served = async {
+        let peer = peer_of(&state, &mut stream, peer).await?;
+        let Some(tls) = tls else { return Ok(http1(&state, stream, peer).await) };
+        let stream = handshake(&state, stream, &tls).await?;
+        // what the client chose with ALPN selects the protocol; http/1.1 alone is offered
+        Ok(http1(&state, stream, Peer { is_secure: true, ..peer }).await)
     };
+    let closed = served.await.unwrap_or_else(|closed: Closed| closed);
+    state.metrics().closed(closed);
+}
+
+/// Makes the connection secure.
+async fn handshake(
+    state: &ConnState,
+    stream: TcpStream,
+    tls: &Tls,
+) -> Result<TlsStream<TcpStream>, Closed> {
+    let metrics = &state.metrics().tls;
+    let secured = before_deadline(state, secure::accept(stream, tls)).await;
+    let secured = secured.inspect_err(|closed| {
+        if matches!(closed, Closed::Timeout) {
+            metrics.handshake(Handshake::Timeout);
+        }
+    })?;
+    let outcome = secured.as_ref().map_or_else(|reason| *reason, |_| Handshake::Completed);
+    metrics.handshake(outcome);
+    secured.map_err(|_| Closed::Error)
+}
+
+/// Serves HTTP/1 on a stream until it ends, and tells how that was.
+async fn http1<S>(state: &Rc<ConnState>, stream: S, peer: Peer) -> Closed
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     let service = service_fn({
-        let state = Rc::clone(&state);
+        let state = Rc::clone(state);
         move |request| answer(Rc::clone(&state), request, peer)
     });
-    let io = TokioIo::new(Io::new(stream, Rc::clone(&state)));
-    let http1 = http1(&shared.services.borrow().config);
-    let mut connection = http1.serve_connection(io, service);
+    let io = TokioIo::new(Io::new(stream, Rc::clone(state)));
+    let builder = http1_builder(&state.shared.services.borrow().config);
+    let mut connection = builder.serve_connection(io, service);
     let mut is_told = false;
     let ended = poll_fn(|cx| {
         state.register(cx);
@@ -300,7 +344,7 @@ pub(crate) async fn serve(state: Rc<ConnState>, mut stream: TcpStream, peer: Soc
                 continue;
             }
             // looked at anew: the poll may just have begun a request or sent the rest of an answer
-            if !state.expired.take() || !state.is_overdue(shared.coarse_now.get()) {
+            if !state.is_expired() {
                 return Poll::Pending;
             }
             if !state.tell_late() {
@@ -309,7 +353,7 @@ pub(crate) async fn serve(state: Rc<ConnState>, mut stream: TcpStream, peer: Soc
         }
     });
     let ended = ended.await;
-    shared.metrics.closed(match &ended {
+    let closed = match &ended {
         None if state.stage.get() == Stage::Idle => Closed::Idle,
         None => Closed::Timeout,
         Some(_) if state.late.get() != Late::No => Closed::Timeout,
@@ -320,14 +364,15 @@ pub(crate) async fn serve(state: Rc<ConnState>, mut stream: TcpStream, peer: Soc
             tracing::debug!(peer = %peer.address, %error, "connection ended");
             Closed::Error
         }
-    });
+    };
     if ended.is_some() && (state.refused.get().is_some() || state.is_mid_body.get()) {
         linger(connection.into_parts().io.into_inner().into_inner()).await;
     }
+    closed
 }
 
 /// HTTP/1 as measured: hyper's own builder, no pipelined flushes, which lose answers before a close.
-fn http1(config: &Config) -> http1::Builder {
+fn http1_builder(config: &Config) -> http1::Builder {
     let mut builder = http1::Builder::new();
     // the entry bounds heads; hyper must have room for one whose target it had to encode
     let buffer_bytes_max = (3 * config.http.header_bytes_max).max(BUFFER_BYTES_MAX);
@@ -337,7 +382,7 @@ fn http1(config: &Config) -> http1::Builder {
 
 /// Reads what still comes on a connection that has been closed for writing: closing it altogether while the client
 /// sends would destroy an answer that it has not read yet (RFC 9112 §9.6).
-async fn linger(mut stream: TcpStream) {
+async fn linger(mut stream: impl AsyncRead + Unpin) {
     let drained = async {
         let mut left = LINGER_BYTES_MAX;
         let mut buffer = [0; 4096];
@@ -366,7 +411,7 @@ async fn answer(
     } else {
         RequestBody::Incoming(body)
     };
-    let client = Client::of_connection(peer.address.ip(), false, peer.is_proxied);
+    let client = Client::of_connection(peer.address.ip(), peer.is_secure, peer.is_proxied);
     let mut request = Request::new(head, body, client);
     request.refused = state.begin_request().map(|refusal| refusal.failure());
     let shared = &state.shared;

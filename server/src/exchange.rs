@@ -139,6 +139,12 @@ impl Request {
         }
     }
 
+    /// The scheme of the request's URL (RFC 9110 §4.2).
+    #[must_use]
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.client.is_secure { "https" } else { "http" }
+    }
+
     /// A request header as text; none when absent or not visible ASCII.
     #[must_use]
     pub(crate) fn header(&self, name: http::HeaderName) -> Option<&str> {

@@ -26,5 +26,6 @@ mod resource;
 mod route;
 mod services;
 mod telemetry;
+mod tls;
 mod worker;
 mod workers;

@@ -1,6 +1,7 @@
-//! Listening sockets: one for each worker on the same address, between which the kernel spreads connections
+//! Listening sockets, plain and secure: one for each worker on the same address, between which the kernel spreads connections
 //! (`SO_REUSEPORT`).
 
+use crate::tls::Tls;
 use harper_config::Port;
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 use std::io;
@@ -24,21 +25,26 @@ pub(crate) enum Reach {
 pub(crate) struct Listener {
     /// The socket.
     pub socket: Arc<TcpListener>,
+    /// Where certificates come from; none when connections are not encrypted.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// An address, and all sockets bound to it.
 pub(crate) struct Endpoint {
     address: SocketAddr,
+    tls: Option<Arc<Tls>>,
     sockets: Vec<Listener>,
 }
 
 impl Endpoint {
-    /// The first socket of an address. Port 0 is replaced by the port that the system gives.
+    /// The first socket of an address; a secure one where there is `tls`. Port 0 is replaced by the port that the system
+    /// gives.
     ///
     /// # Errors
     /// The address is in use, by another process too, or is not one of this machine.
-    pub(crate) fn bind(port: &Port, reach: Reach) -> io::Result<Self> {
-        let mut endpoint = Self { address: first_usable(port, reach)?, sockets: Vec::new() };
+    pub(crate) fn bind(port: &Port, reach: Reach, tls: Option<Arc<Tls>>) -> io::Result<Self> {
+        let address = first_usable(port, reach)?;
+        let mut endpoint = Self { address, tls, sockets: Vec::new() };
         endpoint.grow(1)?;
         Ok(endpoint)
     }
@@ -61,7 +67,7 @@ impl Endpoint {
             socket.listen(BACKLOG)?;
             let socket = TcpListener::from(socket);
             self.address = socket.local_addr()?;
-            self.sockets.push(Listener { socket: Arc::new(socket) });
+            self.sockets.push(Listener { socket: Arc::new(socket), tls: self.tls.clone() });
         }
         Ok(())
     }
@@ -79,7 +85,7 @@ impl Endpoint {
     /// Has the kernel drop every further attempt to connect, unheard, while handshakes under way complete: a client tries
     /// again after a second and is then refused, instead of being accepted and reset. A system that cannot is left as it is.
     pub(crate) fn turn_away(&self) {
-        for Listener { socket } in &self.sockets {
+        for Listener { socket, .. } in &self.sockets {
             if let Err(error) = SockRef::from(&**socket).attach_filter(&NO_SYN) {
                 tracing::debug!(%error, "new connections cannot be turned away");
             }
@@ -145,20 +151,20 @@ mod tests {
 
     #[test]
     fn many_sockets_share_a_port_and_a_second_bind_is_refused() {
-        let mut endpoint = Endpoint::bind(&any(), Reach::Everyone).unwrap();
+        let mut endpoint = Endpoint::bind(&any(), Reach::Everyone, None).unwrap();
         endpoint.grow(3).unwrap();
         let port = endpoint.address().port();
         let sockets = endpoint.sockets.iter();
         assert!(sockets.clone().all(|l| l.socket.local_addr().unwrap().port() == port));
         assert_eq!(sockets.len(), 3);
         let same = Port { host: Some("127.0.0.1".into()), port };
-        let refused = Endpoint::bind(&same, Reach::Everyone).err().unwrap();
+        let refused = Endpoint::bind(&same, Reach::Everyone, None).err().unwrap();
         assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
     }
 
     #[test]
     fn every_socket_has_a_worker_however_many_there_are() {
-        let mut endpoint = Endpoint::bind(&any(), Reach::Everyone).unwrap();
+        let mut endpoint = Endpoint::bind(&any(), Reach::Everyone, None).unwrap();
         endpoint.grow(4).unwrap();
         let ports = |id: usize, workers: usize| {
             let share = endpoint.share(id, workers);
@@ -176,7 +182,7 @@ mod tests {
 
     #[test]
     fn who_is_turned_away_is_not_accepted() {
-        let endpoint = Endpoint::bind(&any(), Reach::Everyone).unwrap();
+        let endpoint = Endpoint::bind(&any(), Reach::Everyone, None).unwrap();
         let connect = || {
             let patience = std::time::Duration::from_millis(300);
             std::net::TcpStream::connect_timeout(&endpoint.address(), patience)

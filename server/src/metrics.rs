@@ -1,6 +1,8 @@
 //! What the server counts. Each worker writes plain counters of its own; one collector sums them when scraped.
 //! Nothing on the request path is shared between threads.
 
+mod tls;
+
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
@@ -9,6 +11,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+pub(crate) use tls::Handshake;
+use tls::TlsMetrics;
 
 /// Bounds of the request duration histogram, in seconds (OpenTelemetry's HTTP buckets).
 const SECONDS: [f64; 14] =
@@ -130,6 +134,8 @@ pub(crate) struct WorkerMetrics {
     duration_nanos: Count,
     closed: [Count; CLOSED.len()],
     rejected: [Count; REJECTED.len()],
+    /// TLS handshakes.
+    pub tls: TlsMetrics,
     /// Requests being answered.
     pub in_flight: Level,
     /// Open application connections.
@@ -227,6 +233,7 @@ impl Collector for Metrics {
             |worker, index| worker.rejected[index].get(),
         ));
         families.extend(self.credentials());
+        families.extend(self.tls());
         let panics = self.sum(|worker| worker.panics.get());
         families.push(counter(
             "harper_panics_total",

@@ -11,6 +11,7 @@ use crate::metrics::{Metrics, Rejected, WorkerMetrics};
 use crate::pool::Pool;
 use crate::route::Routes;
 use crate::services::Services;
+use crate::tls::Tls;
 use harper_config::Config;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -228,7 +229,7 @@ impl Worker {
         self.health.listening();
         loop {
             let accepted = socket.accept().await;
-            self.accepted(accepted).await;
+            self.accepted(accepted, listener.tls.as_ref()).await;
         }
     }
 
@@ -238,14 +239,19 @@ impl Worker {
             while let Ok((stream, peer)) = listener.socket.accept() {
                 let stream =
                     stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
-                self.accepted(stream.map(|stream| (stream, peer))).await;
+                let stream = stream.map(|stream| (stream, peer));
+                self.accepted(stream, listener.tls.as_ref()).await;
             }
         }
     }
 
-    async fn accepted(self: &Rc<Self>, accepted: io::Result<(TcpStream, SocketAddr)>) {
+    async fn accepted(
+        self: &Rc<Self>,
+        accepted: io::Result<(TcpStream, SocketAddr)>,
+        tls: Option<&Arc<Tls>>,
+    ) {
         match accepted {
-            Ok((stream, peer)) => self.open(stream, peer),
+            Ok((stream, peer)) => self.open(stream, peer, tls),
             Err(error) if is_connection_error(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "connections cannot be accepted; trying again");
@@ -254,16 +260,19 @@ impl Worker {
         }
     }
 
-    fn open(self: &Rc<Self>, mut stream: TcpStream, peer: SocketAddr) {
+    fn open(self: &Rc<Self>, mut stream: TcpStream, peer: SocketAddr, tls: Option<&Arc<Tls>>) {
         let services = self.shared.services();
         services.metrics.accepted.add(1);
         if self.connections.fetch_add(1, Ordering::Relaxed) >= services.config.http.connections_max
         {
             self.connections.fetch_sub(1, Ordering::Relaxed);
             services.metrics.rejected(Rejected::Connections);
+            let is_plain = tls.is_none();
             spawn_local(async move {
                 // the client is turned away; whether it hears why is its own affair
-                let _ = stream.write_all(TOO_MANY_CONNECTIONS).await;
+                if is_plain {
+                    let _ = stream.write_all(TOO_MANY_CONNECTIONS).await;
+                }
                 let _ = stream.shutdown().await;
             });
             return;
@@ -275,9 +284,10 @@ impl Worker {
         self.open.borrow_mut().insert(number, Rc::clone(&state));
         services.metrics.connections.add(1);
         let guard = Open { worker: Rc::clone(self), number };
+        let tls = tls.cloned();
         spawn_local(async move {
             let _guard = guard;
-            conn::serve(state, stream, peer).await;
+            conn::serve(state, stream, peer, tls).await;
         });
     }
 

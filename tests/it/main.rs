@@ -32,4 +32,5 @@ mod query;
 mod rest;
 mod rfc;
 mod storage;
+mod tls;
 mod workers;

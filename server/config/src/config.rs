@@ -4,6 +4,7 @@ mod http;
 
 use crate::headers;
 use crate::layers::Effective;
+use crate::tls::{Pem, TlsEntry, TlsVersion};
 use crate::value::{self, Port};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
@@ -23,6 +24,8 @@ pub struct Config {
     pub components_root: Option<PathBuf>,
     /// `http.*`
     pub http: Http,
+    /// `tls`: at least one entry; the first is for clients that ask for no known name.
+    pub tls: Vec<TlsEntry>,
     /// `threads.*`
     pub threads: Threads,
     /// `authentication.*`
@@ -48,6 +51,8 @@ pub struct Config {
 pub struct Http {
     /// Plain-text listener, if any.
     pub port: Option<Port>,
+    /// TLS listener, if any.
+    pub secure_port: Option<Port>,
     /// Bodies of more bytes than this are compressed; 0 switches compression off.
     pub compression_threshold_bytes: usize,
     /// How hard each content coding tries.
@@ -214,6 +219,7 @@ impl Reader<'_> {
             root_path: self.path("rootPath").unwrap_or_default(),
             components_root: self.path("componentsRoot"),
             http: self.http(),
+            tls: self.tls("tls"),
             threads: self.threads(),
             authentication: Authentication {
                 authorize_local: self.flag("authentication.authorizeLocal"),
@@ -244,8 +250,12 @@ impl Reader<'_> {
     }
 
     fn http(&self) -> Http {
+        let secure_port = self.port("http.securePort");
         Http {
-            port: self.port("http.port"),
+            port: self.port("http.port").filter(|port| {
+                port.port == 0 || secure_port.as_ref().is_none_or(|secure| port != secure)
+            }),
+            secure_port,
             compression_threshold_bytes: self.size("http.compressionThreshold"),
             compression: self.compression(),
             cors: self.cors(),
@@ -279,6 +289,44 @@ impl Reader<'_> {
             max: self.size("threads.max"),
             basis,
             cgroup_root: self.path("threads.cgroupRootForTests").unwrap_or_default(),
+        }
+    }
+
+    /// The entries of a list of certificates, or the one of its section.
+    fn tls(&self, name: &str) -> Vec<TlsEntry> {
+        match self.value(name).as_array().filter(|items| !items.is_empty()) {
+            Some(items) => {
+                let entry = |(index, item): (usize, &Value)| {
+                    self.tls_entry(name, format!("{name}[{index}]"), Some(item))
+                };
+                items.iter().enumerate().map(entry).collect()
+            }
+            None => vec![self.tls_entry(name, name.to_owned(), None)],
+        }
+    }
+
+    /// One entry; what a member of a list does not say of versions and ciphers is as in the section.
+    fn tls_entry(&self, name: &str, key: String, item: Option<&Value>) -> TlsEntry {
+        let section = |member: &str| self.value(&format!("{name}.{member}"));
+        let own = |member: &str| match item {
+            Some(item) => &item[member],
+            None => section(member),
+        };
+        let shared = |member: &str| match own(member) {
+            Value::Null => section(member),
+            value => value,
+        };
+        let pem = |member: &str| own(member).as_str().map(Pem::from_text);
+        let is_13 = shared("minVersion").as_str().is_some_and(|version| version.ends_with("1.3"));
+        TlsEntry {
+            key,
+            certificate: pem("certificate"),
+            private_key: pem("privateKey"),
+            certificate_authority: pem("certificateAuthority"),
+            hosts: texts(own("host")).unwrap_or_default(),
+            ciphers: shared("ciphers").as_str().map(str::to_owned),
+            min_version: if is_13 { TlsVersion::V1_3 } else { TlsVersion::V1_2 },
+            uses: texts(own("uses")).unwrap_or_default(),
         }
     }
 
@@ -342,7 +390,11 @@ impl Reader<'_> {
     }
 
     fn list(&self, name: &str) -> Option<Vec<String>> {
-        let items = self.value(name).as_array()?;
-        Some(items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect())
+        texts(self.value(name))
     }
+}
+
+fn texts(value: &Value) -> Option<Vec<String>> {
+    let items = value.as_array()?;
+    Some(items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect())
 }

@@ -48,6 +48,7 @@ pub fn json_schema() -> Value {
     for key in visible() {
         place(&mut root, &key.name.split('.').collect::<Vec<_>>(), key);
     }
+    repeat_sections(&mut root);
     root["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     root["title"] = json!("harperdb-config.yaml");
     root
@@ -69,7 +70,30 @@ fn place(node: &mut Value, path: &[&str], key: &Key) {
             members.insert((*last).to_owned(), key_schema(key));
         }
         [first, rest @ ..] => {
-            place(members.entry((*first).to_owned()).or_insert_with(object), rest, key);
+            let child = members.entry((*first).to_owned()).or_insert_with(object);
+            make_section(child);
+            place(child, rest, key);
+        }
+    }
+}
+
+/// Lets a key that has members be written as a mapping of them, too.
+fn make_section(node: &mut Value) {
+    if node.get("properties").is_some() {
+        return;
+    }
+    node["properties"] = json!({});
+    if let Some(types) = node["type"].as_array_mut() {
+        types.push(json!("object"));
+    }
+}
+
+/// Each mapping of a list has the members of the section of the same name.
+fn repeat_sections(root: &mut Value) {
+    for key in visible().filter(|key| key.kind == Kind::Sections) {
+        let pointer = format!("/properties/{}", key.name.replace('.', "/properties/"));
+        if let Some(node) = root.pointer_mut(&pointer) {
+            node["items"]["properties"] = node["properties"].clone();
         }
     }
 }
@@ -107,6 +131,7 @@ fn kind_schema(kind: Kind) -> Map<String, Value> {
             json!({"type": ["string", "null"]})
         }
         Kind::Choice(words) => json!({"enum": words}),
+        Kind::Sections => json!({"type": ["array", "null"], "items": {"type": "object"}}),
         Kind::TextList | Kind::Networks => {
             json!({"type": ["array", "string", "null"], "items": {"type": ["string", "null"]}})
         }
@@ -135,6 +160,7 @@ fn kind_words(kind: Kind) -> String {
         Kind::HeaderName => "name of a header".into(),
         Kind::HeaderValue => "value of a header".into(),
         Kind::SecurityHeaders => "true or false, or headers".into(),
+        Kind::Sections => "list of mappings".into(),
         Kind::Any => "any".into(),
     }
 }

@@ -33,6 +33,8 @@ pub enum Kind {
     HeaderValue,
     /// `true` or `false`, or a mapping of header names to values, null leaving one out.
     SecurityHeaders,
+    /// A list of mappings; each has the members of the section of the same name.
+    Sections,
     /// Anything; used for keys whose parts are not read yet.
     Any,
 }
@@ -74,7 +76,7 @@ pub struct Key {
     pub support: Support,
     /// When a change takes effect.
     pub reload: Reload,
-    /// Another name under which Harper knows it; empty when there is none.
+    /// Other names under which Harper knows it, separated by spaces; empty when there are none.
     pub alias: &'static str,
 }
 
@@ -97,7 +99,7 @@ impl Key {
         self
     }
 
-    /// The same key under a second name.
+    /// The same key under further names, separated by spaces.
     #[must_use]
     pub const fn alias(mut self, alias: &'static str) -> Self {
         self.alias = alias;
@@ -117,6 +119,11 @@ impl Key {
         self.name.replace('.', "_").to_ascii_uppercase()
     }
 
+    /// Its other names.
+    pub fn aliases(&self) -> impl Iterator<Item = &'static str> {
+        self.alias.split_whitespace()
+    }
+
     /// Whether the server acts on it.
     #[must_use]
     pub fn is_read(&self) -> bool {
@@ -127,7 +134,7 @@ impl Key {
 /// The key with this dotted name or alias.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.name == name || (!key.alias.is_empty() && key.alias == name))
+    KEYS.iter().find(|key| key.name == name || key.aliases().any(|alias| alias == name))
 }
 
 /// The key that the environment variable `name` sets; upper and lower case are the same.
@@ -135,7 +142,7 @@ pub fn find(name: &str) -> Option<&'static Key> {
 pub fn find_by_env(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| {
         key.env().eq_ignore_ascii_case(name)
-            || (!key.alias.is_empty() && key.alias.replace('.', "_").eq_ignore_ascii_case(name))
+            || key.aliases().any(|alias| alias.replace('.', "_").eq_ignore_ascii_case(name))
     })
 }
 
@@ -167,9 +174,7 @@ mod tests {
     fn names_and_environment_names_are_unique() {
         let mut names: Vec<_> =
             KEYS.iter().flat_map(|key| [key.name.to_owned(), key.env()]).collect();
-        names.extend(
-            KEYS.iter().filter(|key| !key.alias.is_empty()).map(|key| key.alias.to_owned()),
-        );
+        names.extend(KEYS.iter().flat_map(Key::aliases).map(str::to_owned));
         names.sort();
         let before = names.len();
         names.dedup();

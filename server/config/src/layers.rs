@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::keys::{self, Key, Kind, Support};
 use crate::problem::{Problem, Severity};
 use crate::table::KEYS;
+use crate::tls;
 use crate::tree::{self, Node, Place, Scalar};
 use crate::value;
 use serde_json::Value;
@@ -142,7 +143,13 @@ impl Layers {
         let origin = Origin::Text(source.to_owned(), place);
         let section = keys::is_section(path);
         match (keys::find(path), node) {
-            (_, Node::Map(members, _)) if section => {
+            (key, Node::Map(members, _)) if section => {
+                if let Some(key) = key.filter(|key| key.name == path) {
+                    // its members are what counts; they switch it on, or take the place of a list
+                    let value =
+                        if key.kind == Kind::Bool { Value::from(true) } else { Value::Null };
+                    self.set(key, path, &value, origin);
+                }
                 self.sections.insert(path.to_owned());
                 self.read_members(source, path, members);
             }
@@ -217,6 +224,9 @@ impl Layers {
             self.values.insert(key.name, (default.cloned().unwrap_or_default(), origin));
             return;
         }
+        if key.kind == Kind::Sections {
+            return self.set_list(key, path, written, origin);
+        }
         match value::normalize(key.kind, written) {
             Ok(value) => {
                 self.values.insert(key.name, (value, origin));
@@ -226,6 +236,62 @@ impl Layers {
                 self.problem(Severity::Error, path, &origin, message, String::new());
             }
         }
+    }
+
+    /// Takes a list of mappings with the members of the section of the same name.
+    fn set_list(&mut self, key: &'static Key, path: &str, written: &Value, origin: Origin) {
+        let Value::Array(items) = written else {
+            let message =
+                format!("expected a mapping or a list of mappings, found {}", shortened(written));
+            return self.problem(Severity::Error, path, &origin, message, String::new());
+        };
+        let mut list = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let at = format!("{path}[{index}]");
+            let Value::Object(members) = item else {
+                let message = format!("expected a mapping of keys, found {}", shortened(item));
+                self.problem(Severity::Error, &at, &origin, message, String::new());
+                continue;
+            };
+            let members = members.iter().filter_map(|(member, value)| {
+                self.list_member(key, &format!("{at}.{member}"), member, value, &origin)
+            });
+            list.push(Value::Object(members.collect()));
+        }
+        self.values.insert(key.name, (Value::Array(list), origin));
+    }
+
+    /// One member of a mapping in a list, under its first name.
+    fn list_member(
+        &mut self,
+        list: &Key,
+        path: &str,
+        member: &str,
+        written: &Value,
+        origin: &Origin,
+    ) -> Option<(String, Value)> {
+        let name = format!("{}.{member}", list.name);
+        let Some(key) = keys::find(&name) else {
+            let hint = keys::nearest(&name).map(|known| format!("did you mean {known}?"));
+            let message = "unknown key, ignored".to_owned();
+            self.problem(Severity::Warning, path, origin, message, hint.unwrap_or_default());
+            return None;
+        };
+        if let Support::Later(what) | Support::Never(what) = key.support {
+            self.not_acted_on(key, path, written, origin, what);
+            return None;
+        }
+        let value = match value::normalize(key.kind, written) {
+            _ if written.is_null() => return None,
+            Ok(value) => value,
+            Err(expected) => {
+                let message = format!("{expected}, found {}", shortened(written));
+                self.problem(Severity::Error, path, origin, message, String::new());
+                return None;
+            }
+        };
+        let (_, first_name) = key.name.rsplit_once('.')?;
+        Some((first_name.to_owned(), value))
     }
 
     fn not_acted_on(
@@ -270,6 +336,7 @@ impl Layers {
             let hint = "name the load balancers in http.trustedProxies".to_owned();
             self.problem(Severity::Warning, "http.proxyProtocol", &origin, message, hint);
         }
+        self.check_certificates(&config);
         let failed = self.problems.iter().any(|problem| problem.severity == Severity::Error);
         self.problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
         Loaded {
@@ -295,6 +362,25 @@ impl Layers {
         }
     }
 
+    fn check_certificates(&mut self, config: &Config) {
+        for entry in &config.tls {
+            for finding in tls::findings(entry) {
+                let tls::Finding { severity, member, message, hint } = finding;
+                // a list has one place; a section has one for each member
+                let section = entry.key.split('[').next().unwrap_or_default();
+                let name = if section == entry.key {
+                    format!("{section}.{member}")
+                } else {
+                    section.to_owned()
+                };
+                let written = self.values.get(name.as_str()).map(|(_, origin)| origin.clone());
+                let origin = written.unwrap_or(Origin::Default);
+                let key = format!("{}.{member}", entry.key);
+                self.problem(severity, &key, &origin, message, hint.to_owned());
+            }
+        }
+    }
+
     fn effective(&self, key: &'static Key) -> Effective {
         let (value, origin) =
             self.values.get(key.name).cloned().unwrap_or((Value::Null, Origin::Default));
@@ -305,7 +391,7 @@ impl Layers {
 /// A word of the environment or the command line; structured values are written as JSON.
 fn from_word(kind: Kind, text: &str) -> Value {
     match kind {
-        Kind::TextList | Kind::Networks | Kind::SecurityHeaders | Kind::Any => {
+        Kind::TextList | Kind::Networks | Kind::SecurityHeaders | Kind::Sections | Kind::Any => {
             tree::parse(text).map_or_else(|_| Value::from(text), |node| node.to_json())
         }
         _ if text == "null" => Value::Null,
@@ -359,7 +445,7 @@ mod tests {
                 "error: harperdb-config.yaml:3:3: http.port: expected a port from 0 to 65535, or address:port, found \"lots\"",
                 "error: harperdb-config.yaml:5:1: threads: expected a whole number from 1 to 1024 or `auto`, found 0",
                 "warning: harperdb-config.yaml:2:3: http.prot: unknown key, ignored (did you mean http.port?)",
-                "warning: harperdb-config.yaml:4:3: http.http2: not supported yet, ignored: needs TLS listeners",
+                "warning: harperdb-config.yaml:4:3: http.http2: not supported yet, ignored: needs HTTP/2",
                 "warning: harperdb-config.yaml:6:1: bogus: unknown key, ignored",
             ]
         );

@@ -4,6 +4,7 @@
 //! JSON Schema and what the operator writes are all derived from it. The crate reads text and returns values: it
 //! opens no file, reads no environment and starts nothing.
 
+mod ciphers;
 mod config;
 mod docs;
 mod headers;
@@ -13,9 +14,11 @@ mod problem;
 mod reload;
 mod render;
 mod table;
+mod tls;
 mod tree;
 mod value;
 
+pub use ciphers::CipherSuite;
 pub use config::{
     Admin, Authentication, Compression, Config, Cors, Http, HttpLogging, Logging, Proxies, Query,
     RateLimit, RateLimitBy, RequestId, RequestLogFormat, Shutdown, Storage, Threads, ThreadsBasis,
@@ -27,6 +30,7 @@ pub use problem::{Problem, Severity};
 pub use reload::Change;
 pub use render::{flatten, render};
 pub use table::KEYS;
+pub use tls::{Pem, TlsEntry, TlsVersion};
 pub use tree::{Node, Place, Scalar, parse};
 pub use value::Port;
 

@@ -14,7 +14,9 @@ pub fn render(entries: &[(String, Value)]) -> Result<String, Vec<Problem>> {
     for (name, value) in entries {
         spread(name, value, &mut flat);
     }
-    flat.sort_by_key(|(name, _)| KEYS.iter().position(|key| key.name == name || key.alias == name));
+    flat.sort_by_key(|(name, _)| {
+        KEYS.iter().position(|key| keys::find(name).is_some_and(|found| found.name == key.name))
+    });
     let mut root = Value::Object(Map::new());
     for (name, value) in &flat {
         insert(&mut root, &name.split('.').collect::<Vec<_>>(), value.clone());
@@ -36,7 +38,8 @@ pub fn flatten(object: &Value) -> Vec<(String, Value)> {
 fn spread(name: &str, value: &Value, into: &mut Vec<(String, Value)>) {
     let nested = name.is_empty() || keys::is_section(name);
     match value {
-        Value::Object(members) if nested => {
+        // an empty mapping may be all that switches something on
+        Value::Object(members) if nested && !members.is_empty() => {
             for (member, value) in members {
                 let path =
                     if name.is_empty() { member.clone() } else { format!("{name}.{member}") };

@@ -5,12 +5,11 @@
 use crate::keys::{Key, Kind, Support};
 use Kind::{
     Any, AutoOr, Bool, Bytes, Choice, HeaderName, HeaderValue, Int, Millis, Networks, Path, Port,
-    SecurityHeaders, Text, TextList,
+    Sections, SecurityHeaders, Text, TextList,
 };
 
 const LEVELS: &[&str] = &["trace", "debug", "info", "warn", "error", "fatal", "notify"];
 
-const TLS: Support = Support::Later("TLS listeners");
 const OPERATIONS: Support = Support::Later("the Operations API");
 const MQTT: Support = Support::Later("MQTT");
 const SESSIONS: Support = Support::Later("sessions and tokens");
@@ -33,8 +32,8 @@ pub const KEYS: &[Key] = &[
     key("componentsRoot", Path, "", "Directory whose folders are the applications; `<rootPath>/components` when unset."),
     // http
     key("http.port", Port, "9926", "Port of the application listener, or `address:port`; `null` opens none."),
-    key("http.securePort", Port, "", "Port of the TLS application listener.").support(TLS),
-    key("http.http2", Bool, "false", "HTTP/2 on the TLS listener.").support(TLS),
+    key("http.securePort", Port, "", "Port of the TLS application listener, or `address:port`. When it equals `http.port`, there is no plain listener. The certificates are those of `tls`."),
+    key("http.http2", Bool, "false", "HTTP/2 on the TLS listener.").support(Support::Later("HTTP/2")),
     key("http.sessionAffinity", Text, "", "Keeps a client on one worker.").support(Support::Never("the kernel spreads connections over the workers")),
     key("http.compressionThreshold", Bytes, "1200", "A larger body is compressed for a client that accepts it; results of queries are compressed whatever their size. 0 switches compression off.").live(),
     key("http.compression.brotliQuality", Int(0, 11), "3", "Quality of Brotli, 0 to 11. Of 20 kB of JSON 2 leaves 23.9 % in 83 µs, 3 23.5 % in 95, 4 23.1 % in 136, 5 22.1 % in 266, 9 21.6 % in 5618. A step above the default saves less than 5 bytes in a microsecond: it pays on links slower than 20 Mbit/s.").live(),
@@ -73,7 +72,7 @@ pub const KEYS: &[Key] = &[
     key("http.serverHeader", HeaderValue, "HarperDB", "The `Server` of every answer; an empty text sends none.").live(),
     key("http.serverTiming", Bool, "true", "Tells in `Server-Timing` how long an answer took. Off, nobody can measure from outside what the server does.").live(),
     key("http.securityHeaders", SecurityHeaders, "", "Headers that tell browsers to be careful. Unset: `X-Content-Type-Options: nosniff` alone. `true`: also `Strict-Transport-Security` (over TLS), `Content-Security-Policy`, `X-Frame-Options`, `Referrer-Policy`, `Permissions-Policy`, `Cross-Origin-Opener-Policy` and `Cross-Origin-Resource-Policy`. A mapping changes these, null leaving one out. `false`: none. A header that the application sets stays as it is.").live(),
-    key("http.mtls", Any, "false", "Client certificates.").support(TLS),
+    key("http.mtls", Any, "false", "Client certificates.").support(Support::Later("client certificates")),
     key("http.logging.level", Choice(LEVELS), "info", "Lowest level of request lines: `info` all, `warn` from status 400, `error` from status 500. The request log exists only when the file has an `http.logging` block.").live(),
     key("http.logging.format", Choice(&["text", "json", "combined"]), "", "Form of a request line: `text` Harper's, `json` an object with everything that is known of the request, `combined` as web servers write it, without options. Unset: as `logging.format`.").live(),
     key("http.logging.timing", Bool, "false", "Adds the time until the answer was made to a text line; a JSON line has it as `head_ms`, and as `duration_ms` the time until the answer was handed over.").live(),
@@ -123,7 +122,16 @@ pub const KEYS: &[Key] = &[
     key("operationsApi.tls", Any, "", "TLS of the Operations API.").support(OPERATIONS),
     key("operationsApi.sysInfo", Any, "", "Parts of the system information.").support(OPERATIONS),
     key("mqtt", Any, "", "MQTT listeners.").support(MQTT),
-    key("tls", Any, "", "Certificates.").support(TLS),
+    // certificates
+    key("tls", Sections, "", "Certificates of the TLS listeners: one as a mapping of the members below, or a list of such mappings. The name that a client asks for chooses among them; one that asks for no known name gets the first."),
+    key("tls.certificate", Text, "", "The certificate and those between it and its authority, as a path or as PEM text; `<rootPath>/keys/certificate.pem` when unset. When no certificate is configured and that file does not exist, a self-signed one is made there."),
+    key("tls.privateKey", Text, "", "Its private key, as a path or as PEM text; `<rootPath>/keys/privateKey.pem` when unset."),
+    key("tls.certificateAuthority", Text, "", "Authorities of client certificates, as a path or as PEM text; `<rootPath>/keys/ca.pem` when unset."),
+    key("tls.host", TextList, "", "Names for which the certificate is used, such as `api.example.com` or `*.example.com`; the certificate's own names when unset.").alias("tls.hosts tls.hostname tls.hostnames"),
+    key("tls.ciphers", Text, "", "Cipher suites that may be used, in OpenSSL's names, separated by colons; all safe ones when unset."),
+    key("tls.minVersion", Choice(&["1.2", "1.3", "TLSv1.2", "TLSv1.3"]), "1.2", "Lowest version of TLS."),
+    key("tls.uses", TextList, "", "Listeners that the certificate is for: `https`, `wss`, `operations`, `mqtts`; all when unset."),
+    key("tls.logging", Any, "", "Log of TLS.").support(STDOUT),
     // logging
     key("logging.level", Choice(LEVELS), "warn", "Lowest level that is logged.").live(),
     key("logging.format", Choice(&["text", "json"]), "text", "Form of a log line. The container image sets `json`.").live(),

@@ -40,7 +40,7 @@ pub(crate) fn normalize(kind: Kind, written: &Value) -> Result<Value, String> {
         Kind::HeaderName => headers::name(written),
         Kind::HeaderValue => headers::value(written),
         Kind::SecurityHeaders => headers::security(written),
-        Kind::Any => Ok(written.clone()),
+        Kind::Sections | Kind::Any => Ok(written.clone()),
     }
 }
 
@@ -73,8 +73,8 @@ pub(crate) fn text(written: &Value) -> Option<String> {
 }
 
 fn choice(words: &[&str], written: &Value) -> Result<Value, String> {
-    let word = written.as_str().unwrap_or_default();
-    if words.contains(&word) {
+    let word = text(written).unwrap_or_default();
+    if words.contains(&word.as_str()) {
         return Ok(json!(word));
     }
     Err(format!("expected one of {}", words.join(", ")))

@@ -32,7 +32,9 @@ fn is_local(request: &Request) -> bool {
     let host = request.header(header::HOST).unwrap_or("localhost");
     let is_own_page = match request.head.headers.get(header::ORIGIN) {
         None => true,
-        Some(origin) => origin.to_str().is_ok_and(|origin| origin == format!("http://{host}")),
+        Some(origin) => {
+            origin.to_str().is_ok_and(|origin| origin == format!("{}://{host}", request.scheme()))
+        }
     };
     request.client.address.is_loopback()
         && is_loopback_name(host)

@@ -2,7 +2,7 @@
 
 use super::sources::{self, Command, Keys};
 use super::{Failed, Options, say};
-use crate::components;
+use crate::{components, tls};
 use std::fmt::Write;
 
 /// Prints every problem of the configuration and of the applications.
@@ -12,6 +12,9 @@ pub(super) fn check(options: &Options, keys: Keys) -> Result<(), Failed> {
     let (applications, found) = components::load_all(&folders);
     let mut problems = settings.loaded.problems;
     problems.extend(found);
+    if let Some(config) = &settings.loaded.config {
+        problems.extend(tls::check(config, &sources::at_home(&config.root_path)));
+    }
     let (report, failed) = sources::report(&problems);
     if failed {
         return Err(Failed::Usage(report));

@@ -7,6 +7,7 @@ use crate::app::{App, Plan};
 use crate::components;
 use crate::listen::Reach;
 use crate::telemetry::{self, NOTIFY};
+use crate::tls::Tls;
 use notify::Watcher;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -42,7 +43,9 @@ pub(super) fn run(options: &Options, command: Command, keys: Keys) -> Result<(),
     let credentials = sources::credentials()?;
     let reach = if command == Command::Dev { Reach::Loopback } else { Reach::Everyone };
     let root = config.root_path.clone();
-    let app = App::start(Plan { config, root, applications, reach, credentials });
+    let tls = config.http.secure_port.is_some().then(|| Tls::open(&config, &root));
+    let tls = tls.transpose().map_err(|error| Failed::Usage(error.to_string()))?;
+    let app = App::start(Plan { config, root, applications, reach, credentials, tls });
     let app = app.map_err(|error| Failed::Error(format!("error: {error}")))?;
     announce(&app, command)?;
     let watched = settings.app.clone().filter(|_| command == Command::Dev);
@@ -54,23 +57,28 @@ pub(super) fn run(options: &Options, command: Command, keys: Keys) -> Result<(),
 }
 
 fn announce(app: &App, command: Command) -> Result<(), Failed> {
-    let url = |address: std::net::SocketAddr| match address.ip().is_unspecified() {
-        true => format!("http://localhost:{}/", address.port()),
-        false => format!("http://{address}/"),
+    let url = |scheme: &str, address: std::net::SocketAddr| match address.ip().is_unspecified() {
+        true => format!("{scheme}://localhost:{}/", address.port()),
+        false => format!("{scheme}://{address}/"),
     };
     if let Some(address) = app.http {
         tracing::info!(target: NOTIFY, "serving on {address}");
         let is_reachable = !address.ip().to_canonical().is_loopback();
-        if is_reachable && command == Command::Run {
+        if is_reachable && command == Command::Run && app.https.is_none() {
             tracing::warn!(target: NOTIFY, "passwords cross the network unencrypted: no TLS listener exists");
         }
+    }
+    if let Some(address) = app.https {
+        tracing::info!(target: NOTIFY, "serving with TLS on {address}");
     }
     if let Some(address) = app.admin {
         tracing::info!(target: NOTIFY, "metrics and probes on {address}");
     }
     if command == Command::Dev && std::io::stdout().is_terminal() {
-        let http = app.http.map(url).unwrap_or_default();
-        let admin = app.admin.map(url).unwrap_or_default();
+        let plain = app.http.map(|address| url("http", address));
+        let http = plain.or_else(|| app.https.map(|address| url("https", address)));
+        let http = http.unwrap_or_default();
+        let admin = app.admin.map(|address| url("http", address)).unwrap_or_default();
         say(&format!("\n  application  {http}\n  metrics      {admin}metrics\n\n"))?;
     }
     Ok(())

@@ -7,22 +7,21 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
-/// A socket that tells its connection what happens on it.
-pub(super) struct Io {
-    stream: TcpStream,
+/// A stream, plain or secure, that tells its connection what happens on it.
+pub(super) struct Io<S> {
+    stream: S,
     state: Rc<ConnState>,
     entry: Entry,
 }
 
-impl Io {
-    pub(super) fn new(stream: TcpStream, state: Rc<ConnState>) -> Self {
+impl<S> Io<S> {
+    pub(super) fn new(stream: S, state: Rc<ConnState>) -> Self {
         let entry = Entry::new(state.shared.services.borrow().config.http.header_bytes_max);
         Self { stream, state, entry }
     }
 
-    pub(super) fn into_inner(self) -> TcpStream {
+    pub(super) fn into_inner(self) -> S {
         self.stream
     }
 
@@ -58,7 +57,7 @@ impl Io {
     }
 }
 
-impl AsyncRead for Io {
+impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -94,7 +93,7 @@ impl AsyncRead for Io {
     }
 }
 
-impl AsyncWrite for Io {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Io<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -118,6 +118,11 @@ impl Launch {
         self
     }
 
+    /// Sets configuration keys as an object of `HARPER_SET_CONFIG`.
+    pub(crate) fn configured(self, config: &serde_json::Value) -> Self {
+        self.env("HARPER_SET_CONFIG", config.to_string())
+    }
+
     /// Starts the server and waits until it says that it serves.
     #[track_caller]
     pub(crate) fn start(self) -> Server {
@@ -212,6 +217,12 @@ impl Server {
     /// A client of the application.
     pub(crate) fn client(&self) -> Client {
         Client::new(self.http)
+    }
+
+    /// Where the application is served with TLS.
+    #[track_caller]
+    pub(crate) fn https(&mut self) -> SocketAddr {
+        self.announced("serving with TLS on ")
     }
 
     /// A client of the admin listener.

@@ -6,9 +6,9 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 use ureq::http::{HeaderMap, HeaderName, HeaderValue};
 
-/// An open connection.
-pub(crate) struct Wire {
-    stream: TcpStream,
+/// An open connection, plain unless something else is said.
+pub(crate) struct Wire<S = TcpStream> {
+    pub(crate) stream: S,
     received: Vec<u8>,
 }
 
@@ -23,7 +23,19 @@ impl Wire {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { stream, received: Vec::new() })
+        Ok(Self::over(stream))
+    }
+
+    /// Says that nothing more will be sent.
+    pub(crate) fn finish_sending(&mut self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+}
+
+impl<S: Read + Write> Wire<S> {
+    /// Requests over a stream that is open already.
+    pub(crate) fn over(stream: S) -> Self {
+        Self { stream, received: Vec::new() }
     }
 
     /// Writes; a closed connection is seen when reading.
@@ -35,11 +47,6 @@ impl Wire {
     /// Writes a GET without further headers.
     pub(crate) fn get(&mut self, target: &str) -> &mut Self {
         self.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
-    }
-
-    /// Says that nothing more will be sent.
-    pub(crate) fn finish_sending(&mut self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
     /// Reads the answer to a request with a body in its answer.

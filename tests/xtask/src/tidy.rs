@@ -28,7 +28,7 @@ const TOP: [&str; 13] = [
 
 /// Which modules of the server a module may name, from the top down.
 const SERVER: &[(&str, &[&str])] = &[
-    ("cli", &["app", "components", "listen", "reload", "telemetry"]),
+    ("cli", &["app", "components", "listen", "reload", "telemetry", "tls"]),
     (
         "app",
         &[
@@ -44,6 +44,7 @@ const SERVER: &[(&str, &[&str])] = &[
             "resource",
             "route",
             "telemetry",
+            "tls",
             "worker",
             "workers",
         ],
@@ -52,9 +53,12 @@ const SERVER: &[(&str, &[&str])] = &[
     ("admin", &["health", "listen", "metrics", "pool"]),
     (
         "worker",
-        &["auth", "conn", "headers", "health", "listen", "metrics", "pool", "route", "services"],
+        &[
+            "auth", "conn", "headers", "health", "listen", "metrics", "pool", "route", "services",
+            "tls",
+        ],
     ),
-    ("conn", &["chain", "error", "exchange", "metrics", "route", "services"]),
+    ("conn", &["chain", "error", "exchange", "metrics", "route", "services", "tls"]),
     (
         "chain",
         &[
@@ -88,7 +92,8 @@ const SERVER: &[(&str, &[&str])] = &[
     ("reload", &["metrics"]),
     ("metrics", &["error", "telemetry"]),
     ("components", &["auth"]),
-    ("listen", &[]),
+    ("listen", &["tls"]),
+    ("tls", &[]),
     ("cpu", &["metrics"]),
     ("pool", &[]),
     ("error", &[]),

@@ -1,0 +1,54 @@
+//! The beginning of a secure connection: the TLS handshake.
+
+use crate::metrics::Handshake;
+use crate::tls::Tls;
+use rustls::server::Acceptor;
+use std::io;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// What a client is told that speaks plain HTTP here.
+const PLAIN_HTTP: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n\
+    Content-Length: 25\r\n\r\nThis port speaks HTTPS.\r\n";
+
+/// Makes a connection secure with the certificate for the name that the client asks for.
+///
+/// # Errors
+/// Why there was no handshake. The client has been told, as far as it listens.
+pub(super) async fn accept(
+    mut stream: TcpStream,
+    tls: &Tls,
+) -> Result<TlsStream<TcpStream>, Handshake> {
+    let mut first = [0];
+    match stream.peek(&mut first).await {
+        Ok(0) => return Err(Handshake::Closed),
+        // every method begins with a letter, no TLS record does (RFC 8446 §5.1)
+        Ok(_) if first[0].is_ascii_alphabetic() => {
+            let _ = stream.write_all(PLAIN_HTTP).await;
+            return Err(Handshake::PlainHttp);
+        }
+        Ok(_) => {}
+        Err(_) => return Err(Handshake::Closed),
+    }
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await;
+    let hello = hello.map_err(|error| reason(&error))?;
+    let server = tls.choose(&hello.client_hello());
+    hello.into_stream(server).await.map_err(|error| reason(&error))
+}
+
+/// Why a handshake failed.
+fn reason(error: &io::Error) -> Handshake {
+    use rustls::Error;
+    let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
+        return Handshake::Closed;
+    };
+    match error {
+        Error::PeerIncompatible(_) => Handshake::Incompatible,
+        Error::AlertReceived(_) => Handshake::Refused,
+        Error::NoApplicationProtocol => Handshake::Protocol,
+        _ => Handshake::Invalid,
+    }
+}

@@ -1,0 +1,125 @@
+//! TLS: the certificates of the secure listeners, and which of them a client gets.
+//!
+//! All that a handshake uses is one immutable [`Generation`]: certificates with their keys, names, ciphers. It is made and checked
+//! whole, then swapped in, so that every worker changes at the same instant and no handshake meets a certificate and a key that do
+//! not belong together.
+
+mod certificate;
+mod entry;
+mod hosts;
+mod own;
+
+use arc_swap::ArcSwap;
+use entry::Entry;
+use harper_config::{Config, Problem, Severity};
+use hosts::Hosts;
+use rustls::ServerConfig;
+use rustls::server::ClientHello;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// Where certificates are when nothing else is said, below the root.
+const KEYS: &str = "keys";
+
+/// A certificate with less time left is worth a warning.
+const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// The certificates of the process.
+pub(crate) struct Tls {
+    current: ArcSwap<Generation>,
+}
+
+/// The certificates of one moment.
+struct Generation {
+    entries: Vec<Entry>,
+    hosts: Hosts,
+}
+
+/// Why certificates cannot be used: every problem that was found.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", lines(.0))]
+pub(crate) struct TlsError(pub Vec<Problem>);
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl Tls {
+    /// Reads the certificates of the configuration; makes a self-signed one when none is configured and none is there.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub(crate) fn open(config: &Config, root: &Path) -> Result<Arc<Self>, TlsError> {
+        own::ensure(config, &root.join(KEYS)).map_err(|problem| TlsError(vec![problem]))?;
+        let generation = Generation::load(config, root)?;
+        generation.warn_of_times();
+        Ok(Arc::new(Self { current: ArcSwap::from_pointee(generation) }))
+    }
+
+    /// What a client that begins a handshake is answered with.
+    #[must_use]
+    pub(crate) fn choose(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
+        let now = self.current.load();
+        let index = hello.server_name().and_then(|name| now.hosts.find(name)).unwrap_or_default();
+        Arc::clone(&now.entries[index].server)
+    }
+}
+
+/// What is wrong with the certificates of a configuration. Files that a first start would make are not missed.
+#[must_use]
+pub(crate) fn check(config: &Config, root: &Path) -> Vec<Problem> {
+    let is_used = config.http.secure_port.is_some();
+    if !is_used || own::is_wanted(config, &root.join(KEYS)) {
+        return Vec::new();
+    }
+    Generation::load(config, root).err().map(|error| error.0).unwrap_or_default()
+}
+
+impl Generation {
+    fn load(config: &Config, root: &Path) -> Result<Self, TlsError> {
+        let keys = root.join(KEYS);
+        let (mut entries, mut problems) = (Vec::new(), Vec::new());
+        for entry in &config.tls {
+            match Entry::load(entry, &keys) {
+                Ok(entry) => entries.push(entry),
+                Err(found) => problems.extend(found),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(TlsError(problems));
+        }
+        let names = entries.iter().map(|entry| (&entry.hosts[..], &entry.certificate.names[..]));
+        Ok(Self { hosts: Hosts::new(names), entries })
+    }
+
+    /// Certificates are used even when clients will refuse them: that is better seen by a person than a server that is gone.
+    fn warn_of_times(&self) {
+        let now = SystemTime::now();
+        for Entry { key, certificate, .. } in &self.entries {
+            let left = certificate.not_after.duration_since(now);
+            if certificate.not_before > now {
+                tracing::warn!("{key}: the certificate is not valid yet");
+            }
+            match left {
+                Err(_) => tracing::warn!("{key}: the certificate has expired"),
+                Ok(left) if left < EXPIRES_SOON => {
+                    let days = left.as_secs() / (24 * 60 * 60);
+                    tracing::warn!("{key}: the certificate expires in {days} days");
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+/// An error about a key of the configuration.
+fn problem(origin: &str, key: String, message: String, hint: &str) -> Problem {
+    let (origin, hint) = (origin.to_owned(), hint.to_owned());
+    Problem { severity: Severity::Error, key, origin, message, hint }
+}
+
+/// The path of a file that a key names, else of the one that stands for it.
+fn path_or(configured: Option<&Path>, keys: &Path, default: &str) -> PathBuf {
+    configured.map_or_else(|| keys.join(default), Path::to_owned)
+}

@@ -1,0 +1,157 @@
+//! One configured certificate: read, checked, and made into what a handshake uses.
+
+use super::certificate::Certificate;
+use super::{path_or, problem};
+use harper_config::{CipherSuite, Pem, Problem, TlsEntry, TlsVersion};
+use rustls::ServerConfig;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::NoServerSessionStorage;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::version::{TLS12, TLS13};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A certificate in use.
+pub(super) struct Entry {
+    /// Where it is configured.
+    pub(super) key: String,
+    /// The configured names.
+    pub(super) hosts: Vec<String>,
+    /// What its own certificate says.
+    pub(super) certificate: Certificate,
+    /// Everything for a handshake.
+    pub(super) server: Arc<ServerConfig>,
+}
+
+impl Entry {
+    /// Reads and checks an entry; files that it does not name are in `keys`.
+    pub(super) fn load(entry: &TlsEntry, keys: &Path) -> Result<Self, Vec<Problem>> {
+        let chain = read(entry.certificate.as_ref(), keys, "certificate.pem", entry, "certificate")
+            .and_then(|text| chain(&text));
+        let key = read(entry.private_key.as_ref(), keys, "privateKey.pem", entry, "privateKey")
+            .and_then(|text| private_key(&text));
+        let (chain, key) = match (chain, key) {
+            (Ok(chain), Ok(key)) => (chain, key),
+            (chain, key) => return Err([chain.err(), key.err()].into_iter().flatten().collect()),
+        };
+        let refuse = |member: &str, message: String, hint: &str| {
+            vec![problem("certificates", format!("{}.{member}", entry.key), message, hint)]
+        };
+        let certificate = Certificate::from_der(&chain[0]).map_err(|error| {
+            refuse("certificate", format!("the first certificate cannot be read: {error}"), "")
+        })?;
+        let provider = provider(entry);
+        let key = provider.key_provider.load_private_key(key).map_err(|error| {
+            let hint = "RSA, ECDSA P-256, P-384 and P-521, and Ed25519 keys can be used";
+            refuse("privateKey", format!("the key cannot be used: {error}"), hint)
+        })?;
+        let certified = CertifiedKey::new(chain, key);
+        certified.keys_match().map_err(|_| {
+            let hint = "the first certificate of the file must be the one that the key is of";
+            refuse("privateKey", "the key is not that of the certificate".into(), hint)
+        })?;
+        let server = server(provider, certified)
+            .map_err(|error| refuse("ciphers", error.to_string(), ""))?;
+        Ok(Self {
+            key: entry.key.clone(),
+            hosts: entry.hosts.clone(),
+            certificate,
+            server: Arc::new(server),
+        })
+    }
+}
+
+/// PEM text that was read, and how to speak of it.
+struct Text {
+    bytes: Vec<u8>,
+    origin: String,
+    key: String,
+}
+
+impl Text {
+    fn refuse(&self, message: &str, hint: &str) -> Problem {
+        problem(&self.origin, self.key.clone(), message.to_owned(), hint)
+    }
+}
+
+fn read(
+    pem: Option<&Pem>,
+    keys: &Path,
+    default: &str,
+    entry: &TlsEntry,
+    member: &str,
+) -> Result<Text, Problem> {
+    let key = format!("{}.{member}", entry.key);
+    let configured = match pem {
+        Some(Pem::Inline(text)) => {
+            let bytes = text.clone().into_bytes();
+            return Ok(Text { bytes, origin: "inline PEM".to_owned(), key });
+        }
+        Some(Pem::Path(path)) => Some(path.as_path()),
+        None => None,
+    };
+    let path = path_or(configured, keys, default);
+    let origin = path.display().to_string();
+    let hint = "a path, or the PEM text itself";
+    match std::fs::read(&path) {
+        Ok(bytes) => Ok(Text { bytes, origin, key }),
+        Err(error) => Err(problem(&origin, key, error.to_string(), hint)),
+    }
+}
+
+/// The certificates of a text, the server's own first.
+fn chain(text: &Text) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text.bytes).collect();
+    let chain = parsed.map_err(|error| text.refuse(&format!("not PEM: {error}"), ""))?;
+    if chain.is_empty() {
+        let hint = "it begins with -----BEGIN CERTIFICATE-----";
+        return Err(text.refuse("there is no certificate in it", hint));
+    }
+    Ok(chain)
+}
+
+/// The one private key of a text. What is wrong with it is said without a word of it.
+fn private_key(text: &Text) -> Result<PrivateKeyDer<'static>, Problem> {
+    let words = String::from_utf8_lossy(&text.bytes);
+    if words.contains("BEGIN ENCRYPTED PRIVATE KEY") || words.contains("Proc-Type: 4,ENCRYPTED") {
+        let hint = "give it without a passphrase: openssl pkey -in FILE -out NEWFILE";
+        return Err(text.refuse("the private key is encrypted", hint));
+    }
+    PrivateKeyDer::from_pem_slice(&text.bytes).map_err(|_| {
+        let hint = "it begins with -----BEGIN PRIVATE KEY-----";
+        text.refuse("there is no private key in it", hint)
+    })
+}
+
+/// The cryptography with the suites that the entry allows.
+fn provider(entry: &TlsEntry) -> CryptoProvider {
+    let mut provider = aws_lc_rs::default_provider();
+    if let Some(allowed) = entry.cipher_suites() {
+        let by_number = |suite: &CipherSuite| {
+            provider.cipher_suites.iter().find(|known| u16::from(known.suite()) == suite.0).copied()
+        };
+        provider.cipher_suites = allowed.iter().filter_map(by_number).collect();
+    }
+    if entry.min_version == TlsVersion::V1_3 {
+        provider.cipher_suites.retain(|suite| suite.tls13().is_some());
+    }
+    provider
+}
+
+fn server(provider: CryptoProvider, key: CertifiedKey) -> Result<ServerConfig, rustls::Error> {
+    let has =
+        |is_13: bool| provider.cipher_suites.iter().any(|suite| suite.tls13().is_some() == is_13);
+    let versions: Vec<_> =
+        [has(true).then_some(&TLS13), has(false).then_some(&TLS12)].into_iter().flatten().collect();
+    let mut server = ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&versions)?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
+    server.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // tickets alone: any worker can resume what another began, and none keeps anything for it
+    server.session_storage = Arc::new(NoServerSessionStorage {});
+    server.ticketer = aws_lc_rs::Ticketer::new()?;
+    Ok(server)
+}

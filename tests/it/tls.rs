@@ -1,0 +1,6 @@
+//! TLS: certificates, who gets which, and their replacement.
+
+mod certificates;
+mod client;
+mod first_start;
+mod handshake;
