@@ -16,7 +16,7 @@ mod text;
 mod typed;
 mod yaml;
 
-pub(crate) use body::{BodyType, Limits, Shape, of_body, to_json, unsupported};
+pub(crate) use body::{BodyType, Limits, Shape, content, of_body, to_json, unsupported};
 pub(crate) use list::{Columns, List};
 pub(crate) use negotiate::weighted;
 

@@ -47,6 +47,8 @@ pub(crate) enum Code {
     UnsupportedMediaType,
     /// The same client has asked too often.
     TooManyRequests,
+    /// No part of what is asked for exists.
+    RangeNotSatisfiable,
     /// The method is unknown.
     NotImplemented,
     /// A queue is full; the request was not begun.
@@ -62,7 +64,7 @@ pub(crate) enum Code {
 impl Code {
     /// Every code, in the order of the list.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::BadRequest,
         Self::InvalidBody,
         Self::InvalidQuery,
@@ -82,6 +84,7 @@ impl Code {
         Self::VersionNotSupported,
         Self::UnsupportedMediaType,
         Self::TooManyRequests,
+        Self::RangeNotSatisfiable,
         Self::NotImplemented,
         Self::Overloaded,
         Self::ResponseTimeout,
@@ -136,6 +139,11 @@ impl Code {
             Self::TooManyRequests => {
                 ("too-many-requests", StatusCode::TOO_MANY_REQUESTS, "Too many requests")
             }
+            Self::RangeNotSatisfiable => (
+                "range-not-satisfiable",
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "Range not satisfiable",
+            ),
             Self::NotImplemented => {
                 ("not-implemented", StatusCode::NOT_IMPLEMENTED, "Not implemented")
             }

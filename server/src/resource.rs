@@ -1,12 +1,15 @@
 //! What a path can name: a table, or files. A resource takes a request and gives an answer.
 
+mod binary;
 pub(crate) mod body;
 pub(crate) mod etag;
 mod extension;
 pub(crate) mod failure;
 pub(crate) mod files;
 pub(crate) mod guard;
+mod prepare;
 pub(crate) mod query;
+mod range;
 pub(crate) mod rows;
 pub(crate) mod select;
 pub(crate) mod table;

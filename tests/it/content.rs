@@ -1,5 +1,6 @@
 //! Media types both ways. Here: CBOR, with the types that JSON does not have.
 
+mod binary;
 mod bodies;
 mod formats;
 

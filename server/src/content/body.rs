@@ -128,7 +128,7 @@ pub(crate) fn to_json(
 
 /// Bytes with their media type, as they are kept: `{"contentType", "data"}` with the data in base64.
 #[must_use]
-pub(super) fn content(media_type: &str, data: &[u8]) -> Vec<u8> {
+pub(crate) fn content(media_type: &str, data: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(data.len() / 3 * 4 + media_type.len() + 48);
     out.extend_from_slice(b"{\"contentType\":");
     json::push_string(media_type, &mut out);

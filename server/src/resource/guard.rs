@@ -65,7 +65,11 @@ pub(crate) fn check_query(view: &View, query: &Query) -> Answer<()> {
         .try_for_each(|name| check_seen(view, name))
 }
 
-fn check_seen(view: &View, name: &str) -> Answer<()> {
+/// Refuses an attribute that is not shown.
+///
+/// # Errors
+/// 403 naming it.
+pub(crate) fn check_seen(view: &View, name: &str) -> Answer<()> {
     if view.sees(name) {
         return Ok(());
     }

@@ -1,9 +1,11 @@
 //! A table over HTTP: its description, its collection and its records (RFC 9110 §9.3).
 
+use super::binary::{self, Part};
 use super::etag;
 use super::extension;
 use super::failure::store_failure;
 use super::guard;
+use super::prepare;
 use super::query::{self, Parsed};
 use super::rows::Rows;
 use super::select::{self, Select};
@@ -16,7 +18,7 @@ use crate::exchange::{Body, Request, Response};
 use crate::reply;
 use crate::services::Services;
 use bytes::Bytes;
-use harper_store::{Database, Key, Limits, Query, Table, TableSchema};
+use harper_store::{Attribute, Database, Key, Limits, Query, Table, TableSchema};
 use http::{HeaderValue, Method, StatusCode, header};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
@@ -24,6 +26,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 const ALLOW_RECORD: &str = "GET, HEAD, PUT, PATCH, DELETE, OPTIONS";
+const ALLOW_ATTRIBUTE: &str = "GET, HEAD, PUT, OPTIONS";
 const ALLOW_COLLECTION: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 const ALLOW_DESCRIPTION: &str = "GET, HEAD, OPTIONS";
 
@@ -109,10 +112,17 @@ impl TableResource {
         if !matches!(request.head.method, Method::GET | Method::HEAD | Method::OPTIONS) {
             refuse_query(request)?;
         }
+        let binary = binary::attribute(&self.schema, id, '.').or_else(|| {
+            let is_upload = request.head.method == Method::PUT && prepare::is_verbatim(request);
+            binary::attribute(&self.schema, id, '/').filter(|_| is_upload)
+        });
+        if let Some((id, attribute)) = binary {
+            return self.attribute(services, request, access, id, attribute).await;
+        }
         let key = Key::from_path(&self.schema, id);
         let key = key.map_err(|error| store_failure(&services.metrics, error));
         match request.head.method {
-            Method::GET | Method::HEAD => self.get(services, request, access, &key?),
+            Method::GET | Method::HEAD => self.get(services, request, access, &key?).await,
             Method::PUT => {
                 write::record(self, services, request, &access, key?, Change::Replace).await
             }
@@ -163,15 +173,75 @@ impl TableResource {
         }
     }
 
-    fn get(
+    /// Answers for `/Table/key.attribute`, where the attribute holds bytes.
+    async fn attribute(
+        &self,
+        services: &Services,
+        request: &mut Request,
+        access: Access,
+        id: &str,
+        attribute: &Attribute,
+    ) -> Answer<Response> {
+        let key = Key::from_path(&self.schema, id);
+        let key = key.map_err(|error| store_failure(&services.metrics, error));
+        match request.head.method {
+            Method::GET | Method::HEAD => {
+                guard::check_seen(&access.view(&self.schema), &attribute.name)?;
+                let part = Part::Attribute(attribute.name.clone());
+                self.get_binary(services, request, &key?, part).await
+            }
+            Method::PUT => {
+                write::attribute(self, services, request, &access, key?, attribute).await
+            }
+            Method::OPTIONS => Ok(options(ALLOW_ATTRIBUTE)),
+            ref method => Err(reply::method_not_allowed(method, &self.path, ALLOW_ATTRIBUTE)),
+        }
+    }
+
+    async fn get_binary(
+        &self,
+        services: &Services,
+        request: &Request,
+        key: &Key,
+        part: Part,
+    ) -> Answer<Response> {
+        let metrics = &services.metrics;
+        let (tag, record_bytes) = {
+            let txn = self.database.read().map_err(|error| store_failure(metrics, error))?;
+            let found = self.table.get(&txn, key).map_err(|error| store_failure(metrics, error))?;
+            let Some(record) = found else { return Err(not_found()) };
+            let tag = etag::tag(record.meta.version, &[part.tag()]);
+            if let Some(answer) = unchanged(request, record.meta.version, &tag)? {
+                return Ok(answer);
+            }
+            (tag, record.body.len())
+        };
+        let loaded = binary::load(self, services, key, part, record_bytes).await?;
+        binary::answer(request, tag, loaded.ok_or_else(not_found)?)
+    }
+
+    async fn get(
         &self,
         services: &Services,
         request: &Request,
         access: Access,
         key: &Key,
     ) -> Answer<Response> {
+        match self.get_record(services, request, access, key)? {
+            Some(response) => Ok(response),
+            None => self.get_binary(services, request, key, Part::Record).await,
+        }
+    }
+
+    /// The record in the type that is asked for; none when it is kept as the bytes that were sent.
+    fn get_record(
+        &self,
+        services: &Services,
+        request: &Request,
+        access: Access,
+        key: &Key,
+    ) -> Answer<Option<Response>> {
         let view = access.view(&self.schema);
-        let media = Media::negotiate(&request.head.headers)?;
         let select = match request.head.uri.query() {
             None | Some("") => None,
             Some(text) => self.record_select(text)?,
@@ -180,20 +250,18 @@ impl TableResource {
         let txn = self.database.read().map_err(|error| store_failure(metrics, error))?;
         let found = self.table.get(&txn, key).map_err(|error| store_failure(metrics, error))?;
         let Some(record) = found else { return Err(not_found()) };
+        if record.meta.is_content() && select.is_none() && view.sees("data") {
+            return Ok(None);
+        }
+        let media = Media::negotiate(&request.head.headers)?;
         let tag = match &select {
             None => etag::tag(record.meta.version, &[media.tag(), view.tag()]),
             Some(select) => {
                 etag::tag(record.meta.version, &[media.tag(), view.tag(), &select.tag()])
             }
         };
-        if !etag::matches(&request.head.headers, record.meta.version) {
-            let sentence = "The record is not in the state that the request asks for";
-            return Err(Failure::new(Code::PreconditionFailed, sentence));
-        }
-        if request.head.headers.contains_key(header::IF_NONE_MATCH)
-            && let Some(tag) = etag::none_match(&request.head.headers, &tag)
-        {
-            return Ok(not_modified(tag));
+        if let Some(answer) = unchanged(request, record.meta.version, &tag)? {
+            return Ok(Some(answer));
         }
         let shown = guard::shown(&view, record.body)?;
         // copied out of the map, so that the snapshot ends before the socket is waited for
@@ -212,7 +280,7 @@ impl TableResource {
         headers.insert(header::ETAG, tag);
         headers.insert(header::VARY, reply::VARY);
         media.describe(headers);
-        Ok(response)
+        Ok(Some(response))
     }
 
     /// On a record's URL a query can only select.
@@ -316,6 +384,22 @@ fn options(allowed: &'static str) -> Response {
     let mut response = reply::no_content();
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
     response
+}
+
+/// 304 when the client has the representation already, as it says in `If-None-Match`.
+///
+/// # Errors
+/// 412 when the record is not the one that `If-Match` names.
+fn unchanged(request: &Request, version: u64, tag: &HeaderValue) -> Answer<Option<Response>> {
+    let headers = &request.head.headers;
+    if !etag::matches(headers, version) {
+        let sentence = "The record is not in the state that the request asks for";
+        return Err(Failure::new(Code::PreconditionFailed, sentence));
+    }
+    if !headers.contains_key(header::IF_NONE_MATCH) {
+        return Ok(None);
+    }
+    Ok(etag::none_match(headers, tag).map(not_modified))
 }
 
 fn not_modified(tag: HeaderValue) -> Response {

@@ -1,13 +1,13 @@
 //! Writes to a table. Every write is a list of operations handed to the store at one place, [`commit`], and is
 //! answered when it is durable.
 
-use super::body;
 use super::etag;
 use super::failure::store_failure;
 use super::guard::{self, Leave};
+use super::prepare::{self, Prepare};
 use super::table::TableResource;
 use crate::auth::access::Access;
-use crate::content::{self, BodyType, Limits, Media, Shape, json};
+use crate::content::{Media, json};
 use crate::error::{Answer, Code, Failure};
 use crate::exchange::{Request, Response};
 use crate::metrics::Rejected;
@@ -15,23 +15,18 @@ use crate::reply;
 use crate::services::Services;
 use futures_util::future::join_all;
 use harper_store::{
-    Budget, Error, Invalid, Key, Op, Outcome, Precondition, Prepared, Query, Step, TableSchema,
+    Attribute, Budget, Error, Key, Op, Outcome, Precondition, Prepared, Query, Step, TableSchema,
 };
 use http::{HeaderValue, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// A larger body is parsed on the pool, so that it does not hold up the worker.
-const INLINE_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Deletions of a delete by query that are under way at once.
 const DELETE_BATCH_RECORDS: usize = 256;
 /// What a URL path segment may hold unencoded (RFC 3986 §3.3), and the slash of multi-part keys.
 const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
-
-/// How a body is read.
-type Prepare = fn(&TableSchema, &[u8]) -> Result<Prepared, Invalid>;
 
 /// What a body does to the record that is there.
 #[derive(Clone, Copy)]
@@ -77,8 +72,36 @@ pub(crate) async fn record(
     key: Key,
     change: Change,
 ) -> Answer<Response> {
+    let body = prepare::one(resource, services, request, change.prepare()).await?;
+    write_one(resource, services, request, access, key, change, body).await
+}
+
+/// `PUT /Table/key.attribute`: the body becomes the value of a binary attribute.
+///
+/// # Errors
+/// The failure that the client is told.
+pub(crate) async fn attribute(
+    resource: &TableResource,
+    services: &Services,
+    request: &mut Request,
+    access: &Access,
+    key: Key,
+    attribute: &Attribute,
+) -> Answer<Response> {
+    let body = prepare::upload(resource, services, request, attribute).await?;
+    write_one(resource, services, request, access, key, Change::Merge, body).await
+}
+
+async fn write_one(
+    resource: &TableResource,
+    services: &Services,
+    request: &Request,
+    access: &Access,
+    key: Key,
+    change: Change,
+    body: Prepared,
+) -> Answer<Response> {
     let asked = etag::precondition(&request.head.headers);
-    let body = prepare(resource, services, request, change.prepare()).await?;
     let leave = change.leave(resource, access, &body)?;
     let op = change.op(resource, key, body, leave.when(asked.clone())?);
     let committed = commit(resource, services, vec![op]).await;
@@ -115,7 +138,7 @@ pub(crate) async fn post(
     access: &Access,
 ) -> Answer<Response> {
     let media = Media::negotiate(&request.head.headers)?;
-    let (bodies, is_array) = prepare_all(resource, services, request, Prepared::put).await?;
+    let (bodies, is_array) = prepare::all(resource, services, request, Prepared::put).await?;
     bodies.iter().try_for_each(|body| guard::insert(access, &resource.schema, body))?;
     let insert =
         |body: Prepared| Op::Insert { table: resource.table.clone(), key: body.key(), body };
@@ -156,7 +179,7 @@ pub(crate) async fn collection(
     access: &Access,
     change: Change,
 ) -> Answer<Response> {
-    let (bodies, _) = prepare_all(resource, services, request, change.prepare()).await?;
+    let (bodies, _) = prepare::all(resource, services, request, change.prepare()).await?;
     let mut limited = Leave::Always;
     let ops = bodies.into_iter().enumerate().map(|(index, body)| {
         let key = key_of(resource, &body, index)?;
@@ -258,86 +281,6 @@ fn find(
         found.push(Key::from_json(schema, key).map(|key| (key, record.meta.version)));
     })?;
     Ok((found.into_iter().collect::<Result<_, _>>()?, step == Step::Done))
-}
-
-async fn prepare(
-    resource: &TableResource,
-    services: &Services,
-    request: &mut Request,
-    prepare: Prepare,
-) -> Answer<Prepared> {
-    let parse = move |schema: &TableSchema, body: &[u8]| {
-        prepare(schema, body).map_err(|error| invalid(&error))
-    };
-    parsed(resource, services, request, Shape::One, parse).await
-}
-
-/// One record, or the records of an array.
-async fn prepare_all(
-    resource: &TableResource,
-    services: &Services,
-    request: &mut Request,
-    prepare: Prepare,
-) -> Answer<(Vec<Prepared>, bool)> {
-    let parse = move |schema: &TableSchema, body: &[u8]| prepare_items(schema, body, prepare);
-    parsed(resource, services, request, Shape::Many, parse).await
-}
-
-/// Reads the body and parses it: a small one here, a larger one on the pool.
-async fn parsed<T: Send + 'static>(
-    resource: &TableResource,
-    services: &Services,
-    request: &mut Request,
-    shape: Shape,
-    parse: impl FnOnce(&TableSchema, &[u8]) -> Answer<T> + Send + 'static,
-) -> Answer<T> {
-    let kind = content::of_body(&request.head.method, &request.head.headers)?;
-    if let BodyType::Verbatim(name) = &kind {
-        return Err(content::unsupported(name.to_str().unwrap_or_default()));
-    }
-    let http = &services.config.http;
-    let limits = Limits {
-        parts_max: http.multipart_parts_max,
-        // base64 and names make JSON the longer text
-        json_bytes_max: http.body_bytes_max.saturating_mul(2),
-    };
-    let body = body::read(services, request).await?;
-    let schema = Arc::clone(&resource.schema);
-    let is_small = body.len() <= INLINE_BODY_BYTES_MAX;
-    let work = move || {
-        let body = content::to_json(&kind, &schema, shape, limits, body)?;
-        parse(&schema, &body)
-    };
-    let parsed = if is_small { work() } else { services.block_on_pool(work).await? };
-    parsed.inspect_err(|failure| {
-        if failure.code == Code::BodyTooLarge {
-            services.metrics.rejected(Rejected::BodyParts);
-        }
-    })
-}
-
-fn prepare_items(
-    schema: &TableSchema,
-    body: &[u8],
-    prepare: Prepare,
-) -> Answer<(Vec<Prepared>, bool)> {
-    let is_array = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
-    if !is_array {
-        return Ok((vec![prepare(schema, body).map_err(|error| invalid(&error))?], false));
-    }
-    let items = json::items(body).map_err(|error| {
-        Failure::new(Code::InvalidBody, format!("The body is not valid JSON: {error}"))
-    })?;
-    let prepared = items.iter().enumerate().map(|(index, item)| {
-        prepare(schema, item.get().as_bytes()).map_err(|error| {
-            Failure::new(Code::InvalidBody, format!("Record {}: {error}", index + 1))
-        })
-    });
-    Ok((prepared.collect::<Answer<_>>()?, true))
-}
-
-fn invalid(invalid: &Invalid) -> Box<Failure> {
-    Failure::new(Code::InvalidBody, invalid.to_string())
 }
 
 /// Hands operations to the store and waits until they are durable.

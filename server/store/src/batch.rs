@@ -134,6 +134,10 @@ impl Applier {
             updated_ms,
             expires_ms: expiry::time(&state, &rest, body, updated_ms),
             sequence: ledger.sequence(txn, table.id())?,
+            flags: match mode {
+                Mode::Replace => body.flags,
+                Mode::Merge => old.map_or(0, |meta| meta.flags),
+            },
             ..Meta::default()
         };
         let mut new = std::mem::take(&mut self.new);

@@ -10,6 +10,7 @@ use crate::error::{Error, Invalid};
 use crate::json::{self, Elements, Members, Object};
 use crate::key::Key;
 use crate::layout;
+use crate::record;
 use crate::schema::{Attribute, Kind, Role, TableSchema};
 use crate::validate;
 
@@ -35,6 +36,8 @@ pub struct Prepared {
     pub(crate) created_ms: Option<u64>,
     /// How long the record is to live, instead of the table's time.
     pub(crate) lifetime_ms: Option<u64>,
+    /// Flags of the record.
+    pub(crate) flags: u8,
     key: Option<Key>,
 }
 
@@ -61,6 +64,13 @@ impl Prepared {
     #[must_use]
     pub fn expiring_in(mut self, lifetime_ms: u64) -> Prepared {
         self.lifetime_ms = Some(lifetime_ms);
+        self
+    }
+
+    /// The same body as the bytes of one content: the members `contentType` and `data` (base64) are the whole of it.
+    #[must_use]
+    pub fn as_content(mut self) -> Prepared {
+        self.flags |= record::FLAG_CONTENT;
         self
     }
 
@@ -98,6 +108,7 @@ impl<'s> Preparation<'s> {
             partial,
             created_ms: None,
             lifetime_ms: None,
+            flags: 0,
             key: None,
         };
         let given = vec![false; schema.attributes.len()];

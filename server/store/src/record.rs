@@ -10,6 +10,8 @@ use crate::hlc;
 
 pub(crate) const HEADER_BYTES: usize = 48;
 const FORMAT: u8 = 1;
+/// The members `contentType` and `data` are bytes that were stored as they came.
+pub(crate) const FLAG_CONTENT: u8 = 1;
 
 /// A record as it lies in the memory map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +38,16 @@ pub struct Meta {
     pub sequence: u64,
     /// Number of the node that wrote; 0: this one.
     pub origin: u32,
-    /// Reserved; 0.
+    /// See [`Meta::is_content`]; the other bits are 0.
     pub flags: u8,
 }
 
 impl Meta {
+    /// Whether the record is bytes that were stored as they came: its members `contentType` and `data` (base64).
+    pub fn is_content(&self) -> bool {
+        self.flags & FLAG_CONTENT != 0
+    }
+
     /// Whether the record's time has passed, so that it reads as absent.
     pub(crate) fn has_expired(&self) -> bool {
         self.expires_ms != 0 && self.expires_ms <= hlc::now_ms()

@@ -51,7 +51,9 @@ pub(crate) fn check(
         Kind::Date => {
             date_ms(raw).is_none().then_some("a date in RFC 3339 or milliseconds since 1970")
         }
-        Kind::Bytes | Kind::Blob => (!is_base64(raw)).then_some("a string in base64"),
+        Kind::Bytes => (!is_base64(raw)).then_some("a string in base64"),
+        Kind::Blob => (!is_base64(raw) && !is_content(raw))
+            .then_some("a string in base64, or an object with contentType and data"),
     };
     if let Some(expected) = expected {
         violations.push(mismatch(name, raw, expected));
@@ -89,6 +91,17 @@ pub(crate) fn is_big_integer(text: &str) -> bool {
     (1..=BIG_DIGITS_MAX).contains(&digits.len())
         && digits.bytes().all(|byte| byte.is_ascii_digit())
         && (digits == "0" || !digits.starts_with('0'))
+}
+
+/// Bytes with their media type.
+fn is_content(raw: &str) -> bool {
+    let Ok(json::Object(members)) = json::object(raw.as_bytes()) else { return false };
+    members.len() == 2
+        && members.iter().all(|(name, value)| match &**name {
+            "contentType" => json::string(value.get().as_bytes()).is_some(),
+            "data" => is_base64(value.get()),
+            _ => false,
+        })
 }
 
 fn is_base64(raw: &str) -> bool {
