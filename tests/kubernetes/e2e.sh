@@ -64,6 +64,7 @@ step "Prometheus scrapes the server and the operator" scraped
 step "promtool finds no fault with the metrics" metrics_lint
 step "mistakes are refused with a sentence" mistakes_refused
 step "a configuration that the server would refuse is held back" bad_config_held_back
+step "a change that a running server follows is applied in place" live_change_applied
 step "a change of the spec is applied, the data is there" change_applied
 step "edits of children are healed" edits_healed
 step "deleted children are made again, the data is there" deletions_healed

@@ -31,7 +31,8 @@ pub struct HarperServerStatus {
     /// Image the pods run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// Hash of the configuration and the applications that the pods are given.
+    /// Hash of what the pods read at their start alone: the applications, and the configuration but for the keys that a
+    /// running server follows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_hash: Option<String>,
     /// Secret with the administrator's username and password.

@@ -57,7 +57,9 @@ pub fn build(server: &ValidatedServer) -> Resources {
     }
 }
 
-/// A hash over everything that a pod reads at its start: the configuration and every file of every application.
+/// A hash over everything that a pod reads at its start alone: every file of every application, and the configuration
+/// but for the keys that a running server follows by itself. Of another release's image it is not known which those are:
+/// any change of the configuration counts.
 #[must_use]
 pub fn config_hash(server: &ValidatedServer) -> String {
     let mut hasher = blake3::Hasher::new();
@@ -66,7 +68,7 @@ pub fn config_hash(server: &ValidatedServer) -> String {
         hasher.update(&(text.len() as u64).to_le_bytes());
         hasher.update(text.as_bytes());
     };
-    add(&server.config.text);
+    add(if server.image.is_default { &server.config.restart_text } else { &server.config.text });
     for component in &server.components {
         add(&component.name);
         for file in &component.files {

@@ -40,17 +40,36 @@ encoding_of_list() {
     tr -d '\r' | sed -n 's/^content-encoding: //Ip'
 }
 
-# The list of a country is compressed by default, and is not when compression is switched off
-change_applied() {
-  local uid
+server_metrics() { metrics_of "$(field "pod/$server-0" .status.podIP)" 9464 > "$work/metrics"; }
+
+list_plain() { [ -z "$(encoding_of_list)" ]; }
+
+# The list of a country is compressed by default, and is not when compression is switched off. The running server
+# follows that as soon as the kubelet has brought the file, which may take more than a minute.
+live_change_applied() {
+  local uid started
   uid=$(pod_uid)
   [ "$(encoding_of_list)" = br ] || fail "the list is not compressed to begin with"
   patch_server '{"spec":{"http":{"compressionThreshold":0},"threads":{"count":1}}}'
+  started=$(now)
+  wait_for 150 "the change to be followed" list_plain
+  note "followed after $(seconds_since "$started") s"
+  server_metrics
+  grep '^harper_workers_running ' "$work/metrics"
+  grep -q '^harper_workers_running 1$' "$work/metrics" || fail "threads.count 1 is not in force"
+  [ "$(pod_uid)" = "$uid" ] || fail "the pod is another one"
+  ready
+}
+
+# A key that is read at the start alone rolls the pod
+change_applied() {
+  local uid
+  uid=$(pod_uid)
+  patch_server '{"spec":{"config":{"storage":{"treesMax":64}}}}'
   wait_for 60 "a new pod" new_pod_ready "$uid"
   ready
-  [ -z "$(encoding_of_list)" ] || fail "the list is still compressed"
-  metrics_of "$(field "pod/$server-0" .status.podIP)" 9464 > "$work/metrics"
-  grep '^harper_workers_running ' "$work/metrics"
+  [ -z "$(encoding_of_list)" ] || fail "the list is compressed again"
+  server_metrics
   grep -q '^harper_workers_running 1$' "$work/metrics" || fail "threads.count 1 is not in force"
   all_there
 }

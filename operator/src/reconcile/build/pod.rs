@@ -86,7 +86,7 @@ fn spec(server: &ValidatedServer) -> PodSpec {
 }
 
 fn container(server: &ValidatedServer) -> Container {
-    let Image { reference, pull_policy, pull_secrets: _ } = &server.image;
+    let Image { reference, is_default: _, pull_policy, pull_secrets: _ } = &server.image;
     Container {
         name: "harper-server".to_owned(),
         image: Some(reference.clone()),

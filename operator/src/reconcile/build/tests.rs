@@ -122,6 +122,26 @@ fn what_a_pod_reads_at_its_start_changes_the_hash() {
 }
 
 #[test]
+fn what_a_running_server_follows_does_not_change_the_hash() {
+    let hash = |yaml: &str| config_hash(&server(yaml));
+    let before = hash("{}");
+    assert_eq!(before, hash("http: {timeout: 5000}"));
+    assert_eq!(before, hash("{threads: {count: 3}, logging: {level: debug}}"));
+    assert_eq!(before, hash("config: {threads: 2, query: {sortRecordsMax: 7}}"));
+    assert_ne!(before, hash("config: {storage: {treesMax: 64}}"));
+    assert_ne!(hash("http: {port: 8080, timeout: 1}"), hash("http: {port: 8081, timeout: 1}"));
+    // the file is written all the same
+    let written = build(&server("http: {timeout: 5000}")).config_map.data.unwrap();
+    assert!(written[config_map::CONFIG_FILE].contains("timeout: 5000"), "{written:?}");
+}
+
+#[test]
+fn another_image_is_not_trusted_to_follow_anything() {
+    let hash = |yaml: &str| config_hash(&server(&format!("{{image: {{tag: old}}, {yaml}}}")));
+    assert_ne!(hash("http: {timeout: 1}"), hash("http: {timeout: 2}"));
+}
+
+#[test]
 fn the_admin_port_is_on_no_service() {
     for yaml in ["{}", FULL] {
         let server = server(yaml);

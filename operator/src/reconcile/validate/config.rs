@@ -3,7 +3,7 @@
 use super::{COMPONENTS_ROOT, Refusal};
 use crate::crd::{HttpSpec, LogFormat, LogLevel, LoggingSpec, ThreadsSpec};
 use crate::reasons::Reason;
-use harper_config::{Config, Port, Problem, Severity};
+use harper_config::{Config, Port, Problem, Reload, Severity};
 use serde_json::{Map, Value, json};
 
 /// Key that the operator sets by the environment: the volume is mounted there.
@@ -15,6 +15,8 @@ const COMPONENTS_ROOT_KEY: &str = "componentsRoot";
 pub struct RenderedConfig {
     /// Text of the file.
     pub text: String,
+    /// The same without the keys that a server of this release follows while it runs.
+    pub restart_text: String,
     /// Port of the application listener.
     pub http_port: u16,
     /// Port of the admin listener.
@@ -35,11 +37,14 @@ pub(super) struct Written<'a> {
 pub(super) fn render(written: &Written<'_>) -> Result<RenderedConfig, Refusal> {
     let entries = merged(written)?;
     let text = harper_config::render(&entries).map_err(|problems| refuse(&problems))?;
+    let restart: Vec<_> = entries.into_iter().filter(|(key, _)| !is_live(key)).collect();
+    let restart_text = harper_config::render(&restart).map_err(|problems| refuse(&problems))?;
     let (config, problems) = harper_config::from_text(&text);
     let Some(config) = config else { return Err(refuse(&problems)) };
     let warnings = problems.iter().filter(|problem| problem.severity == Severity::Warning);
     let (http_port, admin_port) = ports(&config)?;
-    Ok(RenderedConfig { http_port, admin_port, warnings: warnings.map(sentence).collect(), text })
+    let warnings = warnings.map(sentence).collect();
+    Ok(RenderedConfig { http_port, admin_port, warnings, text, restart_text })
 }
 
 /// The free keys, then the typed ones over them.
@@ -61,6 +66,11 @@ fn merged(written: &Written<'_>) -> Result<Vec<(String, Value)>, Refusal> {
     entries.retain(|(key, _)| typed.iter().all(|(name, _)| canonical(key) != *name));
     entries.extend(typed.into_iter().map(|(name, value)| (name.to_owned(), value)));
     Ok(entries)
+}
+
+/// Whether a running server follows the key.
+fn is_live(key: &str) -> bool {
+    harper_config::find(key).is_some_and(|known| known.reload == Reload::Live)
 }
 
 /// The key's present name; an unknown key is itself.

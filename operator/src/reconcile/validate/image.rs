@@ -7,6 +7,8 @@ use crate::crd::{ImageSpec, PullPolicy};
 pub struct Image {
     /// `repository[:tag][@digest]`.
     pub reference: String,
+    /// Whether it is the image of the operator's own release.
+    pub is_default: bool,
     /// When it is pulled; none leaves it to Kubernetes.
     pub pull_policy: Option<PullPolicy>,
     /// Secrets with registry credentials.
@@ -19,6 +21,7 @@ pub(super) fn resolve(default: &str, spec: Option<&ImageSpec>) -> Image {
     let Some(ImageSpec { repository, tag, digest, pull_policy, pull_secrets }) = spec else {
         return Image {
             reference: default.to_owned(),
+            is_default: true,
             pull_policy: None,
             pull_secrets: Vec::new(),
         };
@@ -34,7 +37,8 @@ pub(super) fn resolve(default: &str, spec: Option<&ImageSpec>) -> Image {
         reference = format!("{reference}:{tag}");
     }
     let pull_secrets = pull_secrets.iter().map(|secret| secret.name.clone()).collect();
-    Image { reference, pull_policy: *pull_policy, pull_secrets }
+    let is_default = reference == default;
+    Image { reference, is_default, pull_policy: *pull_policy, pull_secrets }
 }
 
 /// A reference without its tag and digest. A colon before the last slash belongs to the registry's port.
