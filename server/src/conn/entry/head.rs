@@ -202,6 +202,9 @@ fn incomplete(bytes: &[u8], at: usize, bytes_max: usize) -> Result<Option<Head>,
 const NO_METHOD: Refusal =
     Refusal::bad("The request does not begin with a method and a space").at(1);
 
+const NO_VERSION: Refusal =
+    Refusal::bad("The request line does not end with a space and a version such as HTTP/1.1").at(1);
+
 struct RequestLine {
     target: Range<usize>,
     is_http_1_0: bool,
@@ -212,26 +215,22 @@ impl RequestLine {
     /// `method SP request-target SP HTTP-version` (RFC 9112 §3).
     fn read(bytes: &[u8], line: Range<usize>) -> Result<Self, Refusal> {
         let text = &bytes[line.clone()];
-        let space = memchr::memchr(b' ', text).ok_or(NO_METHOD)?;
-        let method = &text[..space];
-        if method.is_empty() || !method.iter().all(|byte| is_token_byte(*byte)) {
+        let space = text.iter().position(|byte| !is(*byte, TOKEN)).ok_or(NO_METHOD)?;
+        let (method, rest) = text.split_at(space);
+        let Some(rest) = rest.strip_prefix(b" ").filter(|_| space > 0) else {
             return Err(NO_METHOD);
-        }
-        let last = memchr::memrchr(b' ', text).filter(|last| *last > space).ok_or(
-            Refusal::bad("The request line does not end with a space and a version").at(1),
-        )?;
-        let (minor, is_known) = version(&text[last + 1..])?;
-        let target = &text[space + 1..last];
-        let mut all = TARGET;
+        };
         let mut any = 0;
-        for byte in target {
-            let kind = KINDS[usize::from(*byte)];
-            all &= kind;
-            any |= kind;
+        let is_outside = |byte: &u8| {
+            any |= KINDS[usize::from(*byte)];
+            !is(*byte, TARGET)
+        };
+        let end = rest.iter().position(is_outside).ok_or(NO_VERSION)?;
+        let target = &rest[..end];
+        if rest[end] != b' ' || target.is_empty() {
+            return Err(Refusal::bad("The target is empty or holds a byte that no URI has").at(1));
         }
-        if all & TARGET == 0 || target.is_empty() {
-            return Err(Refusal::bad("The target holds a byte that no URI has").at(1));
-        }
+        let (minor, is_known) = version(&rest[end + 1..])?;
         check_form(method, target)?;
         let needs_encoding = any & ENCODE != 0;
         if target.len() > TARGET_BYTES_MAX
@@ -239,8 +238,9 @@ impl RequestLine {
         {
             return Err(TARGET_TOO_LONG);
         }
+        let start = line.start + space + 1;
         Ok(Self {
-            target: line.start + space + 1..line.start + last,
+            target: start..start + end,
             is_http_1_0: minor == b'0',
             needs_rewriting: needs_encoding || !is_known,
         })
@@ -256,9 +256,7 @@ fn version(text: &[u8]) -> Result<(u8, bool), Refusal> {
         [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
             Err(Refusal::new(Code::VersionNotSupported, "This server speaks HTTP/1.1 here").at(1))
         }
-        _ => {
-            Err(Refusal::bad("The request line does not end with a version such as HTTP/1.1").at(1))
-        }
+        _ => Err(NO_VERSION),
     }
 }
 
@@ -306,14 +304,14 @@ impl Fields {
             let sentence = "The request has more than 100 header fields";
             return Err(Refusal::new(Code::HeaderTooLarge, sentence));
         }
-        let Some(colon) = memchr::memchr(b':', line) else {
+        let Some(end) = line.iter().position(|byte| !is_token_byte(*byte)) else {
             return bad("A header line has no colon");
         };
-        let (name, value) = (&line[..colon], &line[colon + 1..]);
         // a space before the colon and a folded line are caught here too
-        if name.is_empty() || !name.iter().all(|byte| is_token_byte(*byte)) {
-            return bad("A header name holds a byte that no name has, such as a space");
+        if line[end] != b':' || end == 0 {
+            return bad("A header name is empty or holds a byte that no name has, such as a space");
         }
+        let (name, value) = (&line[..end], &line[end + 1..]);
         if !value.iter().fold(true, |is_fine, byte| is_fine & is_field_byte(*byte)) {
             return bad("A header value holds a control character");
         }
