@@ -3,6 +3,7 @@
 //! A layer answers, or lets the request go on. Dispatch is static; layers of applications get their place in the
 //! same list.
 
+mod admission;
 mod client;
 mod compress;
 mod cors;
@@ -37,6 +38,8 @@ pub(crate) enum Layer {
     Security,
     /// Requests that the protocol refuses.
     Framing,
+    /// Requests that have waited too long.
+    Admission,
     /// Cross-origin requests.
     Cors,
     /// How often an address may ask.
@@ -51,15 +54,16 @@ pub(crate) enum Layer {
 
 /// The order. The log is outermost and sees what is sent; stamp is next, so that every answer carries its headers and
 /// the time counts what all others do; who asks and how the request is called is known before anything can be refused;
-/// framing is checked before anything else is believed; CORS answers preflights, which carry no credentials, before
-/// the login, and lets pages read any refusal after it; an address is limited before the login, which costs most.
-pub(crate) const ORDER: [Layer; 11] = [
+/// framing is checked before anything else is believed; what has waited too long costs nothing more; CORS answers
+/// preflights, which carry no credentials, before the login, and lets pages read any refusal after it; an address is limited before the login, which costs most.
+pub(crate) const ORDER: [Layer; 12] = [
     Layer::Log,
     Layer::Stamp,
     Layer::Client,
     Layer::RequestId,
     Layer::Security,
     Layer::Framing,
+    Layer::Admission,
     Layer::Cors,
     Layer::AddressLimit,
     Layer::Login,
@@ -74,6 +78,7 @@ impl Layer {
             Self::Client => client::identify(services, request),
             Self::RequestId => request_id::take(services, request),
             Self::Framing => framing::check(services, request)?,
+            Self::Admission => admission::check(services, request)?,
             Self::Cors => return Ok(cors::preflight(services, request)),
             Self::AddressLimit => limit::by_address(services, request)?,
             Self::Login => login::identify(services, request).await?,
@@ -93,7 +98,7 @@ impl Layer {
             Self::Cors => cors::headers(services, request, response),
             Self::AddressLimit => limit::headers(request, response),
             Self::Compress => compress::body(services, request, response).await,
-            Self::Client | Self::Framing | Self::Login | Self::UserLimit => {}
+            Self::Client | Self::Framing | Self::Admission | Self::Login | Self::UserLimit => {}
         }
     }
 }
@@ -114,7 +119,7 @@ pub(crate) async fn handle(services: &Services, routes: &Routes, mut request: Re
     for layer in ORDER[..passed].iter().rev() {
         layer.response(services, &mut request, &mut response).await;
     }
-    services.metrics.request(&request.head.method, response.status(), request.took);
+    services.metrics.request(request.head.method.as_str(), response.status(), request.took);
     response
 }
 

@@ -17,6 +17,7 @@ mod error;
 mod exchange;
 mod headers;
 mod health;
+mod lag;
 mod listen;
 mod metrics;
 mod pool;

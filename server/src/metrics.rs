@@ -100,6 +100,8 @@ pub(crate) enum Rejected {
     ScanRecords,
     /// `http.maxHeaderSize`, or more header fields or a longer target than any head may have.
     HeaderBytes,
+    /// `http.requestQueueLimit`.
+    QueueTime,
     /// `query.heldBytesMax`.
     HeldBytes,
     /// `http.rateLimit`.
@@ -109,7 +111,7 @@ pub(crate) enum Rejected {
 }
 
 const CLOSED: [&str; 5] = ["normal", "idle", "timeout", "error", "drain"];
-const REJECTED: [&str; 14] = [
+const REJECTED: [&str; 15] = [
     "connections",
     "body_bytes",
     "bodies_bytes",
@@ -121,6 +123,7 @@ const REJECTED: [&str; 14] = [
     "sort_records",
     "scan_records",
     "header_bytes",
+    "queue_time",
     "held_bytes",
     "rate_limit",
     "response_time",
@@ -154,16 +157,17 @@ pub(crate) struct WorkerMetrics {
     pub credentials_verified: Count,
     /// Credentials refused.
     pub credentials_refused: Count,
+    /// How late the worker was when it last looked, in nanoseconds.
+    pub lag_nanos: AtomicU64,
     /// When the worker last answered, in milliseconds since the process's start.
     pub heartbeat_ms: AtomicU64,
 }
 
 impl WorkerMetrics {
-    /// Counts one answered request.
-    pub(crate) fn request(&self, method: &http::Method, status: http::StatusCode, took: Duration) {
+    /// Counts one answered request; its method is empty when none was read.
+    pub(crate) fn request(&self, method: &str, status: http::StatusCode, took: Duration) {
         let last = METHODS.len() - 1;
-        let method =
-            METHODS[..last].iter().position(|name| *name == method.as_str()).unwrap_or(last);
+        let method = METHODS[..last].iter().position(|name| *name == method).unwrap_or(last);
         let status = STATUSES.binary_search(&status.as_u16()).unwrap_or(STATUSES.len());
         self.requests[method][status].add(1);
         let seconds = took.as_secs_f64();
@@ -314,6 +318,11 @@ impl Metrics {
                 self.level(|worker| worker.in_flight.get()),
             ),
             gauge(
+                "harper_worker_lag_seconds",
+                "How late the latest worker is with what is ready.",
+                self.lag_seconds(),
+            ),
+            gauge(
                 "harper_connections",
                 "Open application connections.",
                 self.level(|worker| worker.connections.get()),
@@ -337,6 +346,11 @@ impl Metrics {
                 bytes.into(),
             ),
         ]
+    }
+
+    fn lag_seconds(&self) -> f64 {
+        let workers = self.all();
+        workers.iter().map(|worker| worker.lag_nanos.load(Relaxed)).max().unwrap_or(0) as f64 / 1e9
     }
 
     fn credentials(&self) -> Vec<MetricFamily> {
@@ -443,7 +457,7 @@ mod tests {
         let metrics = Metrics::default();
         for _ in 0..2 {
             let worker = metrics.worker();
-            worker.request(&http::Method::GET, http::StatusCode::OK, Duration::from_millis(7));
+            worker.request("GET", http::StatusCode::OK, Duration::from_millis(7));
             worker.rejected(Rejected::BodyBytes);
         }
         let text = prometheus::TextEncoder::new().encode_to_string(&metrics.collect()).unwrap();

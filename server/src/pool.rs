@@ -3,14 +3,35 @@
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// How long work under way waits before it looks for room again.
 const ROOM_AGAIN: Duration = Duration::from_millis(5);
 
-type Job = Box<dyn FnOnce() + Send>;
+struct Job {
+    queued: Instant,
+    work: Box<dyn FnOnce() + Send>,
+}
+
+/// Since when the first of the queue waits, as far as it is known without asking the queue.
+struct First {
+    start: Instant,
+    nanos: AtomicU64,
+}
+
+impl First {
+    fn set(&self, since: Instant) {
+        let nanos = since.saturating_duration_since(self.start).as_nanos();
+        self.nanos.store(u64::try_from(nanos).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Instant {
+        self.start + Duration::from_nanos(self.nanos.load(Ordering::Relaxed))
+    }
+}
 
 /// Why a piece of work gave no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +51,7 @@ const ENDS_MAX: usize = 1024;
 #[derive(Clone)]
 pub(crate) struct Pool {
     jobs: Sender<Job>,
+    first: Arc<First>,
     threads: Arc<Mutex<Threads>>,
 }
 
@@ -37,6 +59,7 @@ pub(crate) struct Pool {
 struct Threads {
     name: String,
     queue: Receiver<Job>,
+    first: Arc<First>,
     /// Each message ends one thread, whichever takes it.
     end: Sender<()>,
     ends: Receiver<()>,
@@ -54,8 +77,17 @@ impl Pool {
     pub(crate) fn start(name: &str, threads: usize, queue_max: usize) -> std::io::Result<Self> {
         let (jobs, queue) = bounded::<Job>(queue_max);
         let (end, ends) = bounded(ENDS_MAX);
-        let all = Threads { name: name.to_owned(), queue, end, ends, count: 0, started: 0 };
-        let pool = Self { jobs, threads: Arc::new(Mutex::new(all)) };
+        let first = Arc::new(First { start: Instant::now(), nanos: AtomicU64::new(0) });
+        let all = Threads {
+            name: name.to_owned(),
+            queue,
+            first: Arc::clone(&first),
+            end,
+            ends,
+            count: 0,
+            started: 0,
+        };
+        let pool = Self { jobs, first, threads: Arc::new(Mutex::new(all)) };
         pool.resize(threads)?;
         Ok(pool)
     }
@@ -87,7 +119,7 @@ impl Pool {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PoolError> {
-        let (job, result) = job(work);
+        let (job, result) = self.job(work);
         match self.jobs.try_send(job) {
             Ok(()) => result.await.map_err(|_| PoolError::Failed),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(PoolError::Full),
@@ -103,12 +135,37 @@ impl Pool {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PoolError> {
-        let (mut job, result) = job(work);
+        let (mut job, result) = self.job(work);
         while let Err(TrySendError::Full(refused)) = self.jobs.try_send(job) {
             job = refused;
             tokio::time::sleep(ROOM_AGAIN).await;
         }
         result.await.map_err(|_| PoolError::Failed)
+    }
+
+    /// Work as it is queued, and where its result arrives.
+    fn job<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> (Job, oneshot::Receiver<T>) {
+        let queued = Instant::now();
+        if self.jobs.is_empty() {
+            self.first.set(queued);
+        }
+        let (done, result) = oneshot::channel();
+        let work = Box::new(move || {
+            // work whose caller has gone away is of no use to anyone
+            if !done.is_closed() {
+                let _ = done.send(work());
+            }
+        });
+        (Job { queued, work }, result)
+    }
+
+    /// How long the first of the queue has waited.
+    #[must_use]
+    pub(crate) fn wait(&self) -> Duration {
+        if self.jobs.is_empty() { Duration::ZERO } else { self.first.get().elapsed() }
     }
 
     /// Jobs waiting now.
@@ -118,38 +175,27 @@ impl Pool {
     }
 }
 
-/// Work as it is queued, and where its result arrives.
-fn job<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> (Job, oneshot::Receiver<T>) {
-    let (done, result) = oneshot::channel();
-    let job = Box::new(move || {
-        // work whose caller has gone away is of no use to anyone
-        if !done.is_closed() {
-            let _ = done.send(work());
-        }
-    });
-    (job, result)
-}
-
 impl Threads {
     fn start_one(&mut self) -> std::io::Result<()> {
         let (queue, ends) = (self.queue.clone(), self.ends.clone());
+        let first = Arc::clone(&self.first);
         let name = format!("{}/{}", self.name, self.started);
-        std::thread::Builder::new().name(name).spawn(move || run(&queue, &ends))?;
+        std::thread::Builder::new().name(name).spawn(move || run(&queue, &ends, &first))?;
         self.started += 1;
         Ok(())
     }
 }
 
-fn run(queue: &Receiver<Job>, ends: &Receiver<()>) {
+fn run(queue: &Receiver<Job>, ends: &Receiver<()>, first: &First) {
     loop {
         let job = select! {
             recv(queue) -> job => job.ok(),
             recv(ends) -> _ => None,
         };
-        let Some(job) = job else { return };
-        if catch_unwind(AssertUnwindSafe(job)).is_err() {
+        let Some(Job { queued, work }) = job else { return };
+        // what is first now was queued later
+        first.set(queued);
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
             tracing::error!("a piece of blocking work panicked");
         }
     }
@@ -209,7 +255,11 @@ mod tests {
             let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
             assert!(blocked.as_mut().poll(&mut cx).is_pending());
             started.recv().unwrap();
+            assert_eq!(pool.wait(), Duration::ZERO, "what is being done does not wait");
             assert!(queued.as_mut().poll(&mut cx).is_pending());
+            std::thread::sleep(Duration::from_millis(20));
+            let waits = pool.wait();
+            assert!(waits >= Duration::from_millis(20) && waits < Duration::from_secs(10));
             let refused = pool.run(|| ()).await;
             let later = pool.go_on(|| 7);
             tokio::pin!(later);

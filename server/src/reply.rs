@@ -82,6 +82,9 @@ pub(crate) fn problem(failure: &Failure, request: &HeaderMap, id: &HeaderValue) 
     if media.format == Format::Json {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     }
+    if failure.code == Code::Overloaded {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
     if let Some((name, value)) = &failure.header {
         headers.insert(name, value.clone());
     }

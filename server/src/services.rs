@@ -5,6 +5,7 @@ use crate::auth::cache::Credentials;
 use crate::auth::users::User;
 use crate::error::{Answer, Code, Failure};
 use crate::headers::AnswerHeaders;
+use crate::lag::Lag;
 use crate::metrics::{Rejected, WorkerMetrics};
 use crate::pool::{Pool, PoolError};
 use harper_config::Config;
@@ -31,6 +32,8 @@ pub(crate) struct Services {
     pub headers: AnswerHeaders,
     /// Bytes of larger request bodies that the process holds now.
     pub bodies_bytes: Arc<AtomicUsize>,
+    /// How late this worker is.
+    pub lag: Rc<Lag>,
     /// Whether connections end with their next answer: the process stops, or this worker is one too many.
     pub is_ending: Rc<Cell<bool>>,
 }
@@ -45,11 +48,17 @@ impl Services {
     /// Runs blocking work and says what the client is told when there is no room for it.
     ///
     /// # Errors
-    /// 503 when the pool's queue is full, 500 when the work failed.
+    /// 503 when the pool's queue is full or has waited for `http.requestQueueLimit`, 500 when the work failed.
     pub(crate) async fn block_on_pool<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Answer<T> {
+        let limit = self.config.http.queue_time_max;
+        if !limit.is_zero() && self.pool.wait() > limit {
+            self.metrics.rejected(Rejected::QueueTime);
+            let sentence = "Work has waited longer than http.requestQueueLimit; try again";
+            return Err(Failure::new(Code::Overloaded, sentence));
+        }
         self.pool.run(work).await.map_err(|error| match error {
             PoolError::Full => {
                 self.metrics.rejected(Rejected::PoolQueue);

@@ -6,6 +6,7 @@ use crate::auth::users::{User, Users};
 use crate::conn::{self, ConnState, OwnRoutes, Shared};
 use crate::headers::AnswerHeaders;
 use crate::health::Health;
+use crate::lag::Lag;
 use crate::listen::Listener;
 use crate::metrics::{Metrics, Rejected, WorkerMetrics};
 use crate::pool::Pool;
@@ -13,6 +14,7 @@ use crate::route::Routes;
 use crate::services::Services;
 use crate::tls::Tls;
 use harper_config::Config;
+use http::StatusCode;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
@@ -29,6 +31,8 @@ use tokio::task::{JoinSet, LocalSet, spawn_local};
 
 /// How often deadlines are looked at.
 const SWEEP: Duration = Duration::from_millis(250);
+/// How late the sweep may be without a second look.
+const LATE: Duration = Duration::from_millis(20);
 /// How often it is looked whether all connections have ended.
 const FINISHED_AGAIN: Duration = Duration::from_millis(5);
 /// How long accepting pauses when the process has no more file descriptors.
@@ -122,6 +126,7 @@ fn run(common: Common, seed: Seed) -> io::Result<()> {
             local_user: Rc::new(User::local()),
             headers: AnswerHeaders::new(&config.borrow()),
             bodies_bytes,
+            lag: Rc::new(Lag::new(Instant::now())),
             is_ending: Rc::default(),
         };
         let shared = Rc::new(Shared {
@@ -159,9 +164,19 @@ impl Worker {
     async fn keep_time(self: Rc<Self>) {
         let mut tick = tokio::time::interval(SWEEP);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let lag = Rc::clone(&self.shared.services().lag);
         loop {
             tick.tick().await;
-            let now = Instant::now();
+            let mut now = Instant::now();
+            let mut late = lag.tick(now, SWEEP);
+            if late > LATE {
+                // whether it is still, what waits tells: this comes after all that is ready now
+                tokio::task::yield_now().await;
+                late = now.elapsed();
+                lag.round(late);
+                now += late;
+            }
+            self.shared.metrics.lag_nanos.store(nanos(late), Ordering::Relaxed);
             self.shared.coarse_now.set(now);
             self.health.beat(&self.shared.metrics);
             for state in self.open.borrow().values() {
@@ -267,6 +282,8 @@ impl Worker {
         {
             self.connections.fetch_sub(1, Ordering::Relaxed);
             services.metrics.rejected(Rejected::Connections);
+            // whatever was to be asked
+            services.metrics.request("", StatusCode::SERVICE_UNAVAILABLE, Duration::ZERO);
             let is_plain = tls.is_none();
             spawn_local(async move {
                 // the client is turned away; whether it hears why is its own affair
@@ -314,6 +331,10 @@ impl Worker {
             tokio::time::sleep(FINISHED_AGAIN).await;
         }
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Errors of one connection that ended before it was accepted; the listener is fine.

@@ -1,5 +1,6 @@
 //! HTTP/1 on the wire: framing, deadlines, limits, and the request log.
 
+mod admission;
 mod deadlines;
 mod framing;
 mod limits;

@@ -75,6 +75,8 @@ pub struct Http {
     pub multipart_parts_max: usize,
     /// Open connections of the process.
     pub connections_max: usize,
+    /// Time a request may wait to be begun; zero is no limit.
+    pub queue_time_max: Duration,
     /// Who is believed about the client.
     pub proxies: Proxies,
     /// The id of a request.
@@ -266,6 +268,7 @@ impl Reader<'_> {
             body_bytes_max: self.size("http.bodyBytesMax"),
             bodies_bytes_max: self.size("http.bodiesBytesMax"),
             multipart_parts_max: self.size("http.multipartPartsMax"),
+            queue_time_max: self.millis("http.requestQueueLimit"),
             connections_max: self.size("http.connectionsMax"),
             proxies: self.proxies(),
             response_timeout: self.millis("http.responseTimeout"),

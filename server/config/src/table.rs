@@ -13,7 +13,6 @@ const LEVELS: &[&str] = &["trace", "debug", "info", "warn", "error", "fatal", "n
 const OPERATIONS: Support = Support::Later("the Operations API");
 const MQTT: Support = Support::Later("MQTT");
 const SESSIONS: Support = Support::Later("sessions and tokens");
-const ADMISSION: Support = Support::Later("admission control");
 const SCRIPT: Support = Support::Later("JavaScript components");
 const STDOUT: Support = Support::Never("logs go to standard output, one line each");
 const ENGINE: Support = Support::Never("the storage engine needs no such setting");
@@ -57,7 +56,7 @@ pub const KEYS: &[Key] = &[
     ).live(),
     key("http.multipartPartsMax", Int(1, 1_000_000), "1000", "Parts of a `multipart/form-data` request body; one more is answered with 413.").live(),
     key("http.connectionsMax", Int(1, 10_000_000), "10000", "Open application connections of the process; one more is answered with 503.").live(),
-    key("http.requestQueueLimit", Millis, "20000", "Estimated queue time over which requests are answered with 503.").support(ADMISSION),
+    key("http.requestQueueLimit", Millis, "20000", "Time that requests may wait until their worker, or a thread for the blocking work of one, comes to them; beyond it they are answered with 503. 0 sets no limit.").live(),
     key("http.trustedProxies", Networks, "", "Proxies that are believed: what they say of the client's address, of its scheme and host, and of the id of the request.").live(),
     key("http.forwardedHeaders", Choice(&["X-Forwarded", "Forwarded"]), "X-Forwarded", "Headers in which the trusted proxies say it: `X-Forwarded-For`, `-Proto` and `-Host`, or `Forwarded` (RFC 7239). The other kind is not read, for a proxy that does not know it lets a client's own through.").live(),
     key("http.proxyProtocol", Bool, "false", "A connection of a trusted proxy begins with a header of the PROXY protocol, version 1 or 2; other connections are served as they are.").live(),

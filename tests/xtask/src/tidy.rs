@@ -54,8 +54,8 @@ const SERVER: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
-            "auth", "conn", "headers", "health", "listen", "metrics", "pool", "route", "services",
-            "tls",
+            "auth", "conn", "headers", "health", "lag", "listen", "metrics", "pool", "route",
+            "services", "tls",
         ],
     ),
     ("conn", &["chain", "error", "exchange", "metrics", "route", "services", "tls"]),
@@ -84,7 +84,7 @@ const SERVER: &[(&str, &[&str])] = &[
     ("reply", &["content", "error", "exchange"]),
     ("coding", &["content"]),
     ("content", &["error"]),
-    ("services", &["auth", "error", "headers", "metrics", "pool"]),
+    ("services", &["auth", "error", "headers", "lag", "metrics", "pool"]),
     ("auth", &["error", "metrics", "pool"]),
     ("exchange", &["auth", "error"]),
     ("headers", &[]),
@@ -92,6 +92,7 @@ const SERVER: &[(&str, &[&str])] = &[
     ("reload", &["metrics"]),
     ("metrics", &["error", "telemetry"]),
     ("components", &["auth"]),
+    ("lag", &[]),
     ("listen", &["tls"]),
     ("tls", &[]),
     ("cpu", &["metrics"]),

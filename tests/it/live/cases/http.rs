@@ -2,7 +2,9 @@
 
 use super::{Case, Live};
 use crate::harness::{Reply, eventually};
+use rustix::process::Signal;
 use serde_json::json;
+use std::time::Duration;
 
 pub(super) const CASES: &[Case] = &[
     ("http.compressionThreshold", compression_threshold),
@@ -16,6 +18,7 @@ pub(super) const CASES: &[Case] = &[
     ("http.bodyBytesMax", body_bytes_max),
     ("http.bodiesBytesMax", bodies_bytes_max),
     ("http.connectionsMax", connections_max),
+    ("http.requestQueueLimit", request_queue_limit),
     ("http.logging.level", logging_level),
     ("http.logging.timing", logging_timing),
     ("http.logging.headers", logging_headers),
@@ -32,6 +35,21 @@ fn compression_threshold(live: &Live) {
     assert_eq!(encoding(), "");
     live.set(&[("http.compressionThreshold", json!(100))]);
     eventually("compression", || (encoding() == "br").then_some(()));
+}
+
+fn request_queue_limit(live: &Live) {
+    let after_a_stop = || {
+        let mut wire = live.wire();
+        wire.get("/Dog/").reply();
+        live.server.signal(Signal::STOP);
+        wire.get("/Dog/");
+        std::thread::sleep(Duration::from_millis(900));
+        live.server.signal(Signal::CONT);
+        wire.reply().status
+    };
+    assert_eq!(after_a_stop(), 200);
+    live.set(&[("http.requestQueueLimit", json!(200))]);
+    eventually("the limit", || (after_a_stop() == 503).then_some(()));
 }
 
 fn from_page(live: &Live) -> Reply {
