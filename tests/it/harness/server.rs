@@ -266,6 +266,18 @@ impl Server {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Holds every thread of the process still, as a machine does that has no time for it, until SIGCONT.
+    pub(crate) fn hold_still(&self) {
+        self.signal(Signal::STOP);
+        eventually("every thread to stop", || {
+            let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+            let mut stats = threads.map(|thread| {
+                std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap_or_default()
+            });
+            stats.all(|stat| stat.contains(") T ")).then_some(())
+        });
+    }
+
     /// Waits for the process to end by itself.
     #[track_caller]
     pub(crate) fn wait(&mut self) -> ExitStatus {

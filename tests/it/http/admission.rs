@@ -1,17 +1,9 @@
 //! Requests that have waited too long are turned away.
 
 use super::home;
-use crate::harness::{Server, eventually};
+use crate::harness::eventually;
 use rustix::process::Signal;
 use std::time::Duration;
-
-/// Holds the whole server still, as a machine does that has no time for it.
-fn hold_still(server: &Server, time: Duration, meanwhile: impl FnOnce()) {
-    server.signal(Signal::STOP);
-    meanwhile();
-    std::thread::sleep(time);
-    server.signal(Signal::CONT);
-}
 
 #[test]
 fn what_waited_for_longer_than_the_limit_is_503_whatever_the_method() {
@@ -25,11 +17,12 @@ fn what_waited_for_longer_than_the_limit_is_503_whatever_the_method() {
     for wire in &mut wires {
         wire.get("/Dog/1").reply().expect(200);
     }
-    hold_still(&server, Duration::from_millis(1800), || {
-        for (wire, method) in wires.iter_mut().zip(methods) {
-            wire.send(ask(method));
-        }
-    });
+    server.hold_still();
+    for (wire, method) in wires.iter_mut().zip(methods) {
+        wire.send(ask(method));
+    }
+    std::thread::sleep(Duration::from_millis(1800));
+    server.signal(Signal::CONT);
     for (wire, method) in wires.iter_mut().zip(methods) {
         let (status, headers) = wire.head().unwrap();
         assert_eq!(status, 503, "{method}");

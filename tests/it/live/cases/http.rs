@@ -41,7 +41,7 @@ fn request_queue_limit(live: &Live) {
     let after_a_stop = || {
         let mut wire = live.wire();
         wire.get("/Dog/").reply();
-        live.server.signal(Signal::STOP);
+        live.server.hold_still();
         wire.get("/Dog/");
         std::thread::sleep(Duration::from_millis(900));
         live.server.signal(Signal::CONT);
