@@ -1,6 +1,6 @@
 //! Servers in turns on one core under the same load: their figures, and the ratios to one of them.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     Common,
     load::Measured,
-    process::cpu_time,
+    process::{CpuTime, cpu_time},
     report::{Goal, Limit, Section, cell, median, note},
 };
 
@@ -43,17 +43,21 @@ pub(crate) struct Comparison {
 struct Turn {
     per_second: f64,
     cpu_micros: f64,
+    /// The part of it outside the kernel.
+    user_micros: f64,
     p50_micros: f64,
     p99_micros: f64,
 }
 
 impl Turn {
-    fn new(measured: &Measured<std::time::Duration>) -> Self {
-        let cpu = measured.after.saturating_sub(measured.before);
+    fn new(measured: &Measured<CpuTime>) -> Self {
+        let cpu = measured.after.since(measured.before);
+        let each = |time: Duration| time.as_secs_f64() * 1e6 / measured.requests() as f64;
         let micros = |share| measured.latency.quantile(share).as_secs_f64() * 1e6;
         Self {
             per_second: measured.per_second(),
-            cpu_micros: cpu.as_secs_f64() * 1e6 / measured.requests() as f64,
+            cpu_micros: each(cpu.total()),
+            user_micros: each(cpu.user),
             p50_micros: micros(0.5),
             p99_micros: micros(0.99),
         }
@@ -68,10 +72,7 @@ impl Comparison {
         &self,
         common: &Common,
         contenders: &[Contender],
-        load: impl Fn(
-            &Contender,
-            &dyn Fn() -> Result<std::time::Duration>,
-        ) -> Result<Measured<std::time::Duration>>,
+        load: impl Fn(&Contender, &dyn Fn() -> Result<CpuTime>) -> Result<Measured<CpuTime>>,
     ) -> Result<Section> {
         let mut turns: Turns = contenders.iter().map(|_| Vec::new()).collect();
         for round in 0..common.rounds {
@@ -129,12 +130,20 @@ fn row(contender: &Contender, turns: &[Turn], baseline: Option<&[Turn]>) -> (Vec
         cell(rate_ratio, 2),
         cell(cpu, 2),
         cell(cpu_ratio, 2),
+        cell(middle(|t| t.user_micros), 2),
+        cell(ratio(turns, baseline, |turn| turn.user_micros), 2),
         cell(p50, 0),
         cell(p99, 0),
     ];
     let rounds: Vec<Value> = turns
         .iter()
-        .map(|turn| json!({ "per_second": turn.per_second, "cpu_micros": turn.cpu_micros }))
+        .map(|turn| {
+            json!({
+                "per_second": turn.per_second,
+                "cpu_micros": turn.cpu_micros,
+                "user_micros": turn.user_micros,
+            })
+        })
         .collect();
     let figures = json!({
         "server": contender.name,

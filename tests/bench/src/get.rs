@@ -12,6 +12,7 @@ use crate::{
     peers::{self, Peer, Sample},
     process::cores,
     report::{Section, note},
+    secure::Identity,
     server::{self, ASK_TIMEOUT, Application, PASSWORD, Server, Settings, USERNAME},
     wire,
 };
@@ -21,7 +22,7 @@ const OVER_HYPER_MAX: f64 = 1.3;
 /// CPU per request of our server over that of Node's `http`.
 const OVER_NODE_MAX: f64 = 0.34;
 const RECORD_BYTES: usize = 500;
-const PATH: &str = "/Item/record-1";
+pub(crate) const PATH: &str = "/Item/record-1";
 const WARM_UP: Duration = Duration::from_millis(500);
 
 /// What stands in for our server's answer when it takes no part.
@@ -34,7 +35,7 @@ pub(crate) fn run(common: &Common, peers: &[Peer]) -> Result<Section> {
     let directory = tempfile::tempdir_in(&common.directory)?;
     let core = cores().map(|cores| cores.server);
     let ours = if peers.contains(&Peer::Harper) {
-        Some(start_ours(common, directory.path(), core)?)
+        Some(start_ours(common, directory.path(), core, None)?)
     } else {
         None
     };
@@ -50,7 +51,7 @@ pub(crate) fn run(common: &Common, peers: &[Peer]) -> Result<Section> {
     for peer in peers {
         let (addr, process) = if let (Peer::Harper, Some(server)) = (peer, &ours) {
             (server.http, server.process.id())
-        } else if let Some(started) = peers::start(*peer, &sample, directory.path(), core)? {
+        } else if let Some(started) = peers::start(*peer, &sample, directory.path(), core, None)? {
             let found = (started.addr, started.process.id());
             running.push(started);
             found
@@ -92,7 +93,17 @@ fn comparison(common: &Common) -> Comparison {
             "GET by id, {RECORD_BYTES} bytes, {connections} connections, medians of {rounds} rounds of {window:?}"
         ),
         baseline: Peer::Hyper.name(),
-        columns: &["server", "requests/s", "× hyper", "CPU µs", "× hyper", "p50 µs", "p99 µs"],
+        columns: &[
+            "server",
+            "requests/s",
+            "× hyper",
+            "CPU µs",
+            "× hyper",
+            "user µs",
+            "× hyper",
+            "p50 µs",
+            "p99 µs",
+        ],
         goals: vec![
             goal("CPU per GET over bare hyper", Peer::Hyper, OVER_HYPER_MAX),
             goal("CPU per GET over Node http", Peer::Node, OVER_NODE_MAX),
@@ -100,7 +111,13 @@ fn comparison(common: &Common) -> Comparison {
     }
 }
 
-fn start_ours(common: &Common, directory: &Path, core: Option<usize>) -> Result<Server> {
+/// Our server with one worker and an empty table, with a TLS listener where there is an `identity`.
+pub(crate) fn start_ours(
+    common: &Common,
+    directory: &Path,
+    core: Option<usize>,
+    identity: Option<&Identity>,
+) -> Result<Server> {
     let application = Application::one_table(directory)?;
     Server::start(&Settings {
         binary: &server::binary(common.server.as_deref())?,
@@ -109,11 +126,12 @@ fn start_ours(common: &Common, directory: &Path, core: Option<usize>) -> Result<
         workers: 1,
         sync_delay_ms: 0,
         core,
+        identity,
     })
 }
 
 /// Stores a record that reads back as `RECORD_BYTES` bytes, and keeps the answer for the peers.
-fn sample_of(server: &Server) -> Result<Sample> {
+pub(crate) fn sample_of(server: &Server) -> Result<Sample> {
     let authorization = wire::basic(USERNAME, PASSWORD);
     let get = wire::request("GET", PATH, &authorization, b"");
     let mut padding = RECORD_BYTES / 2;

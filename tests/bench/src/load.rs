@@ -1,6 +1,9 @@
 //! The client: a closed loop over keep-alive connections on one thread. Every connection sends a request, waits for the
 //! whole answer, checks it, and sends the next. The same code drives every server, so what it costs cancels out.
 
+mod http2;
+mod tls;
+
 use std::{
     cell::{Cell, RefCell},
     net::SocketAddr,
@@ -10,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     task::{JoinSet, LocalSet},
 };
@@ -72,10 +75,56 @@ pub(crate) fn run<S, P>(
 where
     S: FnMut(&mut Vec<u8>) + 'static,
 {
-    let sources = (0..load.connections).map(requests).collect();
+    let sources: Vec<_> = (0..load.connections).map(requests).collect();
+    let begin = |connections: &mut JoinSet<_>, shared: &Rc<Shared>| {
+        for source in sources {
+            connections.spawn_local(clear(load.addr, source, shared.clone()));
+        }
+    };
+    on_the_client(drive(load, begin, probe))
+}
+
+/// Runs the load over TLS, with HTTP/1.1 or, with `streams` requests in flight on each connection, with HTTP/2.
+pub(crate) fn run_secure<P>(
+    load: Load,
+    request: &Get,
+    streams: Option<usize>,
+    probe: impl Fn() -> Result<P>,
+) -> Result<Measured<P>> {
+    let begin = |connections: &mut JoinSet<_>, shared: &Rc<Shared>| {
+        for _ in 0..load.connections {
+            match streams {
+                None => connections.spawn_local(secure(load.addr, request.bytes(), shared.clone())),
+                Some(streams) => {
+                    let each =
+                        http2::connection(load.addr, request.clone(), streams, shared.clone());
+                    connections.spawn_local(each)
+                }
+            };
+        }
+    };
+    on_the_client(drive(load, begin, probe))
+}
+
+/// A GET.
+#[derive(Clone)]
+pub(crate) struct Get {
+    pub(crate) path: &'static str,
+    pub(crate) authorization: String,
+}
+
+impl Get {
+    /// The request as HTTP/1.1 sends it.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        wire::request("GET", self.path, &self.authorization, b"")
+    }
+}
+
+/// Runs a future on a runtime of its own, on the client's core.
+fn on_the_client<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     on_core(cores().map(|cores| cores.client), || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        LocalSet::new().block_on(&runtime, drive(load, sources, probe))
+        LocalSet::new().block_on(&runtime, work)
     })?
 }
 
@@ -85,23 +134,29 @@ struct Shared {
     stop: Cell<bool>,
 }
 
-async fn drive<S, P>(
+impl Shared {
+    /// Counts an answer; a wrong one is an error.
+    fn answered(&self, begun: Instant, got: Expected) -> Result<()> {
+        self.latency.borrow_mut().record(begun.elapsed());
+        if got != self.expected {
+            bail!("the server answered {got:?} and not {:?}", self.expected);
+        }
+        Ok(())
+    }
+}
+
+async fn drive<P>(
     load: Load,
-    sources: Vec<S>,
+    begin: impl FnOnce(&mut JoinSet<Result<()>>, &Rc<Shared>),
     probe: impl Fn() -> Result<P>,
-) -> Result<Measured<P>>
-where
-    S: FnMut(&mut Vec<u8>) + 'static,
-{
+) -> Result<Measured<P>> {
     let shared = Rc::new(Shared {
         expected: load.expected,
         latency: RefCell::new(Histogram::new()),
         stop: Cell::new(false),
     });
     let mut connections = JoinSet::new();
-    for source in sources {
-        connections.spawn_local(connection(load.addr, source, shared.clone()));
-    }
+    begin(&mut connections, &shared);
 
     settle(&mut connections, load.warm_up).await?;
     let before = probe()?;
@@ -136,13 +191,30 @@ async fn settle(connections: &mut JoinSet<Result<()>>, time: Duration) -> Result
     }
 }
 
-async fn connection(
+async fn clear(
     addr: SocketAddr,
+    source: impl FnMut(&mut Vec<u8>),
+    shared: Rc<Shared>,
+) -> Result<()> {
+    connection(connect(addr).await?, source, shared).await
+}
+
+async fn secure(addr: SocketAddr, request: Vec<u8>, shared: Rc<Shared>) -> Result<()> {
+    let stream = tls::connect(addr, b"http/1.1").await?;
+    connection(stream, move |out| out.extend_from_slice(&request), shared).await
+}
+
+async fn connect(addr: SocketAddr) -> Result<TcpStream> {
+    let stream = TcpStream::connect(addr).await.context("cannot connect")?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+async fn connection(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     mut source: impl FnMut(&mut Vec<u8>),
     shared: Rc<Shared>,
 ) -> Result<()> {
-    let mut stream = TcpStream::connect(addr).await.context("cannot connect")?;
-    stream.set_nodelay(true)?;
     let mut request = Vec::new();
     let mut answer = vec![0; READ_BYTES];
     while !shared.stop.get() {
@@ -151,15 +223,15 @@ async fn connection(
         let begun = Instant::now();
         stream.write_all(&request).await?;
         let got = read_answer(&mut stream, &mut answer).await?;
-        shared.latency.borrow_mut().record(begun.elapsed());
-        if got != shared.expected {
-            bail!("the server answered {got:?} and not {:?}", shared.expected);
-        }
+        shared.answered(begun, got)?;
     }
     Ok(())
 }
 
-async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<Expected> {
+async fn read_answer(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut Vec<u8>,
+) -> Result<Expected> {
     let mut filled = 0;
     loop {
         let count = stream.read(&mut buffer[filled..]).await?;

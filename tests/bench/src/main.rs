@@ -10,6 +10,7 @@ mod peers;
 mod process;
 mod put;
 mod report;
+mod secure;
 mod server;
 mod start;
 mod store_put;
@@ -47,6 +48,8 @@ enum Benchmark {
         #[arg(long, value_enum, value_delimiter = ',', default_values_t = Peer::value_variants().to_vec())]
         peers: Vec<Peer>,
     },
+    /// GET by id over TLS, with HTTP/1.1 and HTTP/2, against nginx and h2o.
+    Secure,
     /// Durable PUT over HTTP against the same group commit in the store alone.
     Put,
     /// Time from start to ready, and memory at rest.
@@ -155,12 +158,16 @@ fn run(benchmark: Benchmark, common: &Common) -> Result<usize> {
         }
         Benchmark::StorePut(settings) => return store_put::run(&settings).map(|()| 0),
         Benchmark::Get { peers } => vec![get::run(common, &peers)?],
+        Benchmark::Secure => secure::run(common)?,
         Benchmark::Put => vec![put::run(common)?],
         Benchmark::Start => vec![start::run(common)?],
         Benchmark::Compress => vec![compress::run(common)?],
         Benchmark::All => {
             let peers = Peer::value_variants();
-            vec![get::run(common, peers)?, put::run(common)?, start::run(common)?]
+            let mut sections = vec![get::run(common, peers)?];
+            sections.extend(secure::run(common)?);
+            sections.extend([put::run(common)?, start::run(common)?]);
+            sections
         }
     };
     report::print(&sections, common.json)

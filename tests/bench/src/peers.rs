@@ -1,12 +1,13 @@
 //! The servers that ours is compared with. Each answers one path with the bytes that our server answered when it was
 //! asked first: the same status and body, and the same headers where the peer allows.
 
+mod h2o;
 pub(crate) mod hyper;
 mod nginx;
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -16,6 +17,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     process::{Process, free_address},
+    secure::Identity,
     server::ASK_TIMEOUT,
     wire::{self, Answer},
 };
@@ -32,6 +34,8 @@ pub(crate) enum Peer {
     Hyper,
     /// nginx with one worker, from a file.
     Nginx,
+    /// h2o with one thread, from a file.
+    H2o,
     /// Node's `http` module, which parses nothing but the request.
     Node,
 }
@@ -43,6 +47,7 @@ impl Peer {
             Self::Harper => "harper-server",
             Self::Hyper => "bare hyper",
             Self::Nginx => "nginx, a file",
+            Self::H2o => "h2o, a file",
             Self::Node => "node http",
         }
     }
@@ -62,12 +67,14 @@ pub(crate) struct Running {
     pub(crate) addr: SocketAddr,
 }
 
-/// Starts a peer on `core` with its files under `directory`; `None` when its program is not installed.
+/// Starts a peer on `core` with its files under `directory`, with TLS where there is an `identity`; `None` when its
+/// program is not installed.
 pub(crate) fn start(
     peer: Peer,
     sample: &Sample,
     directory: &Path,
     core: Option<usize>,
+    identity: Option<&Identity>,
 ) -> Result<Option<Running>> {
     let directory = directory.join(format!("{peer:?}").to_lowercase());
     fs::create_dir_all(&directory)?;
@@ -75,7 +82,8 @@ pub(crate) fn start(
     let command = match peer {
         Peer::Harper => bail!("our server is not started as a peer"),
         Peer::Hyper => Some(hyper_command(sample, &directory, addr)?),
-        Peer::Nginx => nginx::command(sample, &directory, addr)?,
+        Peer::Nginx => nginx::command(sample, &directory, addr, identity)?,
+        Peer::H2o => h2o::command(sample, &directory, addr, identity)?,
         Peer::Node => node_command(sample, &directory, addr)?,
     };
     let Some(command) = command else { return Ok(None) };
@@ -83,6 +91,10 @@ pub(crate) fn start(
     let request = wire::request("GET", &sample.path, "", b"");
     process
         .wait_until(READY_TIMEOUT, READY_INTERVAL, || {
+            if identity.is_some() {
+                // the load checks the answers
+                return TcpStream::connect_timeout(&addr, ASK_TIMEOUT).is_ok();
+            }
             wire::ask(addr, &request, ASK_TIMEOUT).is_ok_and(|answer| {
                 answer.status == sample.answer.status && answer.body == sample.answer.body
             })

@@ -155,16 +155,42 @@ pub(crate) fn on_core<T>(core: Option<usize>, work: impl FnOnce() -> T) -> Resul
     Ok(result)
 }
 
-/// User and system time that a process and its descendants, living and reaped, have used. Resolution: 10 ms.
-pub(crate) fn cpu_time(id: u32) -> Result<Duration> {
-    let mut ticks = 0;
+/// Time on a processor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CpuTime {
+    /// In the program.
+    pub(crate) user: Duration,
+    /// In the kernel for it.
+    pub(crate) system: Duration,
+}
+
+impl CpuTime {
+    /// What was used after `before`.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            user: self.user.saturating_sub(before.user),
+            system: self.system.saturating_sub(before.system),
+        }
+    }
+
+    pub(crate) fn total(self) -> Duration {
+        self.user + self.system
+    }
+}
+
+/// The time that a process and its descendants, living and reaped, have used. Resolution: 10 ms.
+pub(crate) fn cpu_time(id: u32) -> Result<CpuTime> {
+    let (mut user, mut system) = (0, 0);
     for id in std::iter::once(id).chain(descendants(id)) {
         let path = format!("/proc/{id}/stat");
         let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        ticks += stat_ticks(&stat).with_context(|| format!("{path} is not understood"))?;
+        let ticks = stat_ticks(&stat).with_context(|| format!("{path} is not understood"))?;
+        user += ticks.0;
+        system += ticks.1;
     }
-    let per_second = rustix::param::clock_ticks_per_second();
-    Ok(Duration::from_millis(ticks * 1000 / per_second))
+    let time =
+        |ticks| Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second());
+    Ok(CpuTime { user: time(user), system: time(system) })
 }
 
 /// Anonymous resident memory of one process, in bytes.
@@ -185,12 +211,13 @@ pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-/// utime + stime + cutime + cstime: fields 14 to 17, counted after the name, which may hold blanks and brackets.
-fn stat_ticks(stat: &str) -> Option<u64> {
+/// utime with cutime, and stime with cstime: fields 14 to 17, counted after the name, which may hold blanks and brackets.
+fn stat_ticks(stat: &str) -> Option<(u64, u64)> {
     let after_name = stat.rsplit_once(')')?.1;
-    let fields = after_name.split_whitespace().skip(11).take(4);
-    let ticks: Vec<u64> = fields.map_while(|field| field.parse().ok()).collect();
-    (ticks.len() == 4).then(|| ticks.iter().sum())
+    let mut fields = after_name.split_whitespace().skip(11).map(|field| field.parse::<u64>().ok());
+    let mut next = || fields.next().flatten();
+    let (user, system, children_user, children_system) = (next()?, next()?, next()?, next()?);
+    Some((user + children_user, system + children_system))
 }
 
 fn descendants(id: u32) -> Vec<u32> {
@@ -218,7 +245,7 @@ mod tests {
     #[test]
     fn ticks_are_read_after_a_name_with_brackets() {
         let stat = "7 (a ) b) S 1 7 7 0 -1 4194304 100 0 0 0 10 20 3 4 20 0 1 0 5 0 0";
-        assert_eq!(stat_ticks(stat), Some(37));
+        assert_eq!(stat_ticks(stat), Some((13, 24)));
         assert_eq!(stat_ticks("7 (a) S 1 7"), None);
     }
 
@@ -233,7 +260,7 @@ mod tests {
         process
             .wait_until(second, Duration::from_millis(5), || !descendants(id).is_empty())
             .unwrap();
-        assert!(cpu_time(id).unwrap() < second);
+        assert!(cpu_time(id).unwrap().total() < second);
         assert!(anonymous_bytes(id).unwrap() > 0);
         let children = descendants(id);
         drop(process);

@@ -91,6 +91,7 @@ fn server_turn(common: &Common, binary: &Path, directory: &Path, delay_ms: u64) 
         workers: 1,
         sync_delay_ms: delay_ms,
         core: cores().map(|cores| cores.server),
+        identity: None,
     })?;
     let load = Load {
         addr: server.http,
@@ -113,7 +114,7 @@ fn server_turn(common: &Common, binary: &Path, directory: &Path, delay_ms: u64) 
         let cpu = cpu_time(server.process.id())?;
         Ok((cpu, server.metric(WRITES)?, server.metric(SYNCS)?))
     })?;
-    let cpu = measured.after.0.saturating_sub(measured.before.0);
+    let cpu = measured.after.0.since(measured.before.0).total();
     let counted = |after: Option<f64>, before: Option<f64>| Some(after? - before.unwrap_or(0.0));
     let writes = counted(measured.after.1, measured.before.1);
     let syncs = counted(measured.after.2, measured.before.2);
@@ -160,7 +161,7 @@ fn store_turn(common: &Common, directory: &Path, delay_ms: u64) -> Result<Turn> 
     expect(&next(&process)?, WINDOW_BEGINS)?;
     let before = cpu_time(process.id())?;
     expect(&next(&process)?, WINDOW_ENDS)?;
-    let cpu = cpu_time(process.id())?.saturating_sub(before);
+    let cpu = cpu_time(process.id())?.since(before).total();
     let figures: Value = serde_json::from_str(&next(&process)?)?;
     // The end of its stdin tells the child that it may go.
     drop(stdin);

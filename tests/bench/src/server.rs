@@ -9,9 +9,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use serde_json::json;
 
 use crate::{
     process::{Process, free_address},
+    secure::Identity,
     wire,
 };
 
@@ -35,12 +37,16 @@ pub(crate) struct Settings<'a> {
     pub(crate) sync_delay_ms: u64,
     /// The core to hold the process to; anywhere when `None`.
     pub(crate) core: Option<usize>,
+    /// The certificate of a TLS listener with HTTP/2; without one there is none.
+    pub(crate) identity: Option<&'a Identity>,
 }
 
 /// A ready server; dropping it ends the process.
 pub(crate) struct Server {
     pub(crate) process: Process,
     pub(crate) http: SocketAddr,
+    /// Where TLS is spoken, when it is.
+    pub(crate) secure: SocketAddr,
     pub(crate) admin: SocketAddr,
     /// From the start of the process to the first 200 of `/readyz`.
     pub(crate) start_time: Duration,
@@ -79,8 +85,9 @@ impl Application {
 impl Server {
     /// Starts the server and waits until `/readyz` answers 200.
     pub(crate) fn start(settings: &Settings<'_>) -> Result<Self> {
-        let Settings { binary, directory, application, workers, sync_delay_ms, core } = *settings;
-        let (http, admin) = (free_address()?, free_address()?);
+        let Settings { binary, directory, application, workers, sync_delay_ms, core, identity } =
+            *settings;
+        let (http, secure, admin) = (free_address()?, free_address()?, free_address()?);
         let mut command = Command::new(binary);
         command
             .arg("run")
@@ -95,6 +102,12 @@ impl Server {
         if sync_delay_ms > 0 {
             command.args(["--set", &format!("storage.syncDelayForTests={sync_delay_ms}")]);
         }
+        if let Some(Identity { certificate, key }) = identity {
+            let tls = json!({ "certificate": certificate, "privateKey": key });
+            command
+                .args(["--set", &format!("http.securePort={secure}"), "--set", "http.http2=true"])
+                .args(["--set", &format!("tls={tls}")]);
+        }
         let begun = Instant::now();
         let mut process = Process::start(command, core, &directory.join("server.log"))?;
         let request = wire::request("GET", "/readyz", "", b"");
@@ -103,7 +116,7 @@ impl Server {
                 wire::ask(admin, &request, ASK_TIMEOUT).is_ok_and(|answer| answer.status == 200)
             })
             .with_context(|| format!("{} did not start", binary.display()))?;
-        Ok(Self { process, http, admin, start_time: begun.elapsed() })
+        Ok(Self { process, http, secure, admin, start_time: begun.elapsed() })
     }
 
     /// The sum of a metric over its labels; `None` when the server does not have it.

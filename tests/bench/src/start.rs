@@ -33,6 +33,7 @@ pub(crate) fn run(common: &Common) -> Result<Section> {
             workers: WORKERS,
             sync_delay_ms: 0,
             core: None,
+            identity: None,
         })
     };
 

@@ -5,34 +5,55 @@ use std::{fs, net::SocketAddr, path::Path, process::Command};
 use anyhow::Result;
 
 use super::{Sample, installed};
+use crate::secure::Identity;
 
 /// Headers that nginx writes by itself.
-const OWN_HEADERS: [&str; 5] = ["date", "content-length", "connection", "keep-alive", "server"];
+pub(super) const OWN_HEADERS: [&str; 5] =
+    ["date", "content-length", "connection", "keep-alive", "server"];
 
 /// The command that starts nginx; `None` when it is not installed.
 pub(super) fn command(
     sample: &Sample,
     directory: &Path,
     addr: SocketAddr,
+    identity: Option<&Identity>,
 ) -> Result<Option<Command>> {
     let Some(nginx) = installed("nginx") else { return Ok(None) };
-    let file = directory.join("html").join(sample.path.trim_start_matches('/'));
-    if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    fs::write(&file, &sample.answer.body)?;
+    write_body(sample, directory)?;
     let configuration = directory.join("nginx.conf");
-    fs::write(&configuration, text(sample, directory, addr))?;
+    fs::write(&configuration, text(sample, directory, addr, identity))?;
     let mut command = Command::new(nginx);
     command.arg("-p").arg(directory).arg("-c").arg(configuration);
     command.arg("-e").arg(directory.join("error.log"));
     Ok(Some(command))
 }
 
-fn text(sample: &Sample, directory: &Path, addr: SocketAddr) -> String {
+/// Writes the body to be served below `directory/html`.
+pub(super) fn write_body(sample: &Sample, directory: &Path) -> Result<()> {
+    let file = directory.join("html").join(sample.path.trim_start_matches('/'));
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    Ok(fs::write(&file, &sample.answer.body)?)
+}
+
+fn text(
+    sample: &Sample,
+    directory: &Path,
+    addr: SocketAddr,
+    identity: Option<&Identity>,
+) -> String {
     // The worker of an nginx that root starts would otherwise be another user, who may not read our files.
     let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
     let root = directory.display();
+    let (protocols, secure) = match identity {
+        None => ("", String::new()),
+        Some(Identity { certificate, key }) => {
+            let (certificate, key) = (certificate.display(), key.display());
+            let files = format!("ssl_certificate {certificate};\n    ssl_certificate_key {key};\n");
+            (" ssl http2", format!("    {files}    ssl_protocols TLSv1.3;\n"))
+        }
+    };
     let mut headers = String::new();
     let mut media_type = "application/octet-stream";
     for (name, value) in &sample.answer.headers {
@@ -63,9 +84,9 @@ http {{
   types {{ }}
   default_type {media_type};
   server {{
-    listen {addr};
+    listen {addr}{protocols};
     root {root}/html;
-{headers}  }}
+{secure}{headers}  }}
 }}
 "
     )
