@@ -9,7 +9,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use serde_json::json;
 
 use crate::{
     process::{Process, free_address},
@@ -103,10 +102,11 @@ impl Server {
             command.args(["--set", &format!("storage.syncDelayForTests={sync_delay_ms}")]);
         }
         if let Some(Identity { certificate, key }) = identity {
-            let tls = json!({ "certificate": certificate, "privateKey": key });
+            let (certificate, key) = (certificate.display(), key.display());
             command
                 .args(["--set", &format!("http.securePort={secure}"), "--set", "http.http2=true"])
-                .args(["--set", &format!("tls={tls}")]);
+                .args(["--set", &format!("tls.certificate={certificate}")])
+                .args(["--set", &format!("tls.privateKey={key}")]);
         }
         let begun = Instant::now();
         let mut process = Process::start(command, core, &directory.join("server.log"))?;
