@@ -182,13 +182,23 @@ mod tests {
 
     #[test]
     fn who_is_turned_away_is_not_accepted() {
-        let endpoint = Endpoint::bind(&any(), Reach::Everyone, None).unwrap();
-        let connect = || {
-            let patience = std::time::Duration::from_millis(300);
-            std::net::TcpStream::connect_timeout(&endpoint.address(), patience)
-        };
-        connect().unwrap();
-        endpoint.turn_away();
-        assert_eq!(connect().unwrap_err().kind(), io::ErrorKind::TimedOut);
+        for (host, to) in [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("::", "127.0.0.1")] {
+            let port = Port { host: Some(host.into()), port: 0 };
+            // a machine may have no IPv6
+            let Ok(endpoint) = Endpoint::bind(&port, Reach::Everyone, None) else { continue };
+            let to = SocketAddr::new(to.parse().unwrap(), endpoint.address().port());
+            let connect = || {
+                let patience = std::time::Duration::from_millis(300);
+                std::net::TcpStream::connect_timeout(&to, patience)
+            };
+            let mut before = connect().unwrap();
+            endpoint.turn_away();
+            assert_eq!(connect().unwrap_err().kind(), io::ErrorKind::TimedOut, "{host}");
+            // who was let in is heard
+            let (mut accepted, _) = endpoint.sockets[0].socket.accept().unwrap();
+            std::io::Write::write_all(&mut before, b"x").unwrap();
+            accepted.set_nonblocking(false).unwrap();
+            std::io::Read::read_exact(&mut accepted, &mut [0]).unwrap();
+        }
     }
 }

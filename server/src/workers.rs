@@ -131,6 +131,10 @@ impl Workers {
             if slot.is_serving() {
                 slot.duty.send_replace(Duty::Retire);
             }
+            if slot.thread.is_finished() {
+                // even if a fault ended it: nobody waits for its heartbeat
+                self.common.health.ended(&slot.metrics);
+            }
         } else if slot.thread.is_finished() {
             self.start_again(id);
         } else if is_new {
