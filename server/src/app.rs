@@ -10,6 +10,7 @@ use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::reload::Reloads;
 use crate::resource::files::Files;
+use crate::resource::openapi::About;
 use crate::resource::table::TableResource;
 use crate::route::Routes;
 use crate::telemetry::{self, NOTIFY};
@@ -355,9 +356,20 @@ fn write_secret(path: &Path, secret: &str) -> std::io::Result<()> {
     file.sync_all()
 }
 
+/// What the applications that are served over REST say of themselves; with several of them, all their names.
+fn about(applications: &[Application]) -> Option<About> {
+    let mut served = applications.iter().filter(|application| application.rest);
+    let first = served.next()?;
+    let title = served.fold(first.name.clone(), |title, next| format!("{title}, {}", next.name));
+    Some(About { title, version: first.version.clone() })
+}
+
 /// Defines the tables, loads the data, and gives every exported table its path.
 fn routes(store: &Store, applications: &[Application]) -> Result<Routes, StartError> {
     let mut routes = Routes::default();
+    if let Some(about) = about(applications) {
+        routes.set_about(about);
+    }
     for application in applications {
         for definition in &application.tables {
             let database = store.database(&definition.schema.database)?;

@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Application {
     /// The folder's name.
     pub name: String,
+    /// The version that its `package.json` names; else `0`.
+    pub version: String,
     /// The folder.
     pub folder: PathBuf,
     /// Tables of its schemas.

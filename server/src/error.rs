@@ -107,7 +107,7 @@ impl Code {
                 ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")
             }
             Self::NotAcceptable => ("not-acceptable", StatusCode::NOT_ACCEPTABLE, "Not acceptable"),
-            Self::Conflict => ("conflict", StatusCode::CONFLICT, "Record exists"),
+            Self::Conflict => ("conflict", StatusCode::CONFLICT, "Conflict"),
             Self::PreconditionFailed => {
                 ("precondition-failed", StatusCode::PRECONDITION_FAILED, "Precondition failed")
             }

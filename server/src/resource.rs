@@ -7,6 +7,7 @@ mod extension;
 pub(crate) mod failure;
 pub(crate) mod files;
 pub(crate) mod guard;
+pub(crate) mod openapi;
 mod prepare;
 pub(crate) mod query;
 mod range;

@@ -5,6 +5,7 @@ use crate::error::{Answer, Code, Failure};
 use crate::exchange::{Request, Response};
 use crate::reply;
 use crate::resource::files::Files;
+use crate::resource::openapi::{self, About};
 use crate::resource::table::TableResource;
 use crate::services::Services;
 use http::{HeaderValue, Method, header};
@@ -32,6 +33,8 @@ pub(crate) struct Routes {
     tables: HashMap<String, Arc<TableResource>>,
     files: Vec<Arc<Files>>,
     segments_max: usize,
+    /// None where no application is served over REST.
+    about: Option<About>,
 }
 
 impl Routes {
@@ -46,6 +49,11 @@ impl Routes {
         self.segments_max = self.segments_max.max(table.path.split('/').count());
         self.tables.insert(table.path.clone(), Arc::new(table));
         Ok(())
+    }
+
+    /// What the applications say of themselves.
+    pub(crate) fn set_about(&mut self, about: About) {
+        self.about = Some(about);
     }
 
     /// Adds files; those added first are asked first.
@@ -87,6 +95,10 @@ impl Routes {
         let uri = request.head.uri.clone();
         if let Some((table, rest)) = self.find(uri.path()) {
             return table.answer(services, request, rest).await;
+        }
+        if let Some(about) = self.about.as_ref().filter(|_| uri.path() == openapi::PATH) {
+            let tables = self.tables.values().map(|table| &**table);
+            return openapi::answer(request, about, tables);
         }
         for files in &self.files {
             if let Some(response) = files.answer(services, request).await? {

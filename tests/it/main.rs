@@ -28,6 +28,7 @@ mod files;
 mod harness;
 mod http;
 mod live;
+mod openapi;
 mod query;
 mod rest;
 mod rfc;

@@ -47,12 +47,20 @@ pub(crate) fn load(folder: &Path, problems: &mut Vec<Problem>) -> Application {
     let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
     let application = Application {
         name: name.unwrap_or_default(),
+        version: version(folder),
         folder: folder.to_owned(),
         ..Application::default()
     };
     let mut loader = Loader { folder, manifest, application, problems, is_default };
     loader.read();
     loader.application
+}
+
+/// The application's own version; a `package.json` that says none is no mistake.
+fn version(folder: &Path) -> String {
+    let text = std::fs::read_to_string(folder.join("package.json")).unwrap_or_default();
+    let package: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    package["version"].as_str().unwrap_or("0").to_owned()
 }
 
 impl Loader<'_> {

@@ -13,6 +13,10 @@ pub(crate) fn store_failure(metrics: &WorkerMetrics, error: Error) -> Box<Failur
         Error::InvalidKey { .. } => Failure::new(Code::BadRequest, error.to_string()),
         Error::UnknownAttribute { .. } => Failure::new(Code::InvalidQuery, error.to_string()),
         Error::Exists => Failure::new(Code::Conflict, "A record with this key exists already"),
+        Error::KeysExhausted { .. } => Failure::new(
+            Code::Conflict,
+            "A record has the greatest key of its type already, so the next cannot be made: give a key",
+        ),
         Error::PreconditionFailed { .. } => Failure::new(
             Code::PreconditionFailed,
             "The record is not in the state that the request asks for",

@@ -98,10 +98,23 @@ fn is_content(raw: &str) -> bool {
     let Ok(json::Object(members)) = json::object(raw.as_bytes()) else { return false };
     members.len() == 2
         && members.iter().all(|(name, value)| match &**name {
-            "contentType" => json::string(value.get().as_bytes()).is_some(),
+            "contentType" => {
+                json::string(value.get().as_bytes()).is_some_and(|name| is_media_type(&name))
+            }
             "data" => is_base64(value.get()),
             _ => false,
         })
+}
+
+/// Whether text looks like a media type, `type/subtype` with parameters, and can stand in a header.
+fn is_media_type(text: &str) -> bool {
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    let is_token = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&b))
+    };
+    let is_visible = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    is_visible && essence.split_once('/').is_some_and(|(a, b)| is_token(a) && is_token(b))
 }
 
 fn is_base64(raw: &str) -> bool {

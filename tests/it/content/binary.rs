@@ -166,7 +166,13 @@ fn binary_attributes_are_uploaded_and_read_as_bytes() {
     client.delete("/Doc/1.raw").expect(405);
     client.put("/Doc/2", r#"{"photo":"aGk="}"#).expect(204);
     assert_eq!(client.get("/Doc/2.photo").header("content-type"), "application/octet-stream");
-    for blob in [r#"{"data":"aGk="}"#, r#"{"contentType":1,"data":""}"#, "5", r#"" ""#] {
+    for blob in [
+        r#"{"data":"aGk="}"#,
+        r#"{"contentType":1,"data":""}"#,
+        r#"{"contentType":"","data":""}"#,
+        "5",
+        r#"" ""#,
+    ] {
         client.put("/Doc/3", &format!(r#"{{"photo":{blob}}}"#)).expect(400);
     }
     let form = "--x\r\nContent-Disposition: form-data; name=\"photo\"; filename=\"a.png\"\r\n\

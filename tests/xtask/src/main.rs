@@ -19,6 +19,7 @@ const USAGE: &str = "cargo xtask <command>
   deny       licences, banned crates and sources (cargo-deny)
   unit       unit tests of every crate
   it         black-box tests of the server
+  openapi    the description at /openapi: valid, and kept to (schemathesis)
   kill N     kill -9 under load, N rounds (100 when left out)
   chart      lint the chart and compare what it renders
   operator   the operator against a real API server
@@ -53,6 +54,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "deny" => deny::check(),
         "unit" => steps::unit(),
         "it" => steps::it(),
+        "openapi" => steps::openapi(),
         "kill" => steps::kill(rest.first().map_or("100", String::as_str)),
         "chart" => steps::chart(),
         "operator" => steps::operator(),

@@ -12,6 +12,7 @@ const MUSL: &str = "x86_64-unknown-linux-musl";
 pub(crate) fn all() -> Result<()> {
     step("cluster tools", || run(command("tests/kubernetes/build.sh", &["node", "helm"])))?;
     quick()?;
+    step("openapi", openapi)?;
     step("chart", chart)?;
     step("operator", operator)?;
     step("images", images)?;
@@ -49,6 +50,12 @@ pub(crate) fn unit() -> Result<()> {
 pub(crate) fn it() -> Result<()> {
     cargo(&["build", "--quiet", "--package", "harper-server"])?;
     cargo(&["test", "--quiet", "--package", "harper-tests", "--test", "it"])
+}
+
+/// The description of the interface: valid, and kept to by the answers to requests made from it.
+pub(crate) fn openapi() -> Result<()> {
+    cargo(&["build", "--quiet", "--package", "harper-server"])?;
+    run(command("tests/openapi/run.sh", &[]))
 }
 
 /// `kill -9` under load.
