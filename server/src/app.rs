@@ -1,9 +1,11 @@
 //! The only place where all layers meet: it opens the store, loads the applications, binds the sockets, starts
 //! the workers, and drains them.
 
+use crate::auth::authority::{Authority, AuthorityError};
 use crate::auth::password;
 use crate::auth::users::{Users, UsersError};
 use crate::components::{self, Application};
+use crate::exchange::Interface;
 use crate::health::Health;
 use crate::listen::{Endpoint, Reach};
 use crate::metrics::Metrics;
@@ -95,9 +97,12 @@ pub(crate) enum StartError {
         /// What is wrong.
         error: UsersError,
     },
-    /// The users could not be read or made.
+    /// The users could not be made.
     #[error(transparent)]
     Users(#[from] UsersError),
+    /// Users, sessions or keys could not be opened.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
     /// A port could not be bound.
     #[error("port {port} ({key}) could not be bound: {error}")]
     Bind {
@@ -126,7 +131,7 @@ impl StartError {
 pub(crate) struct App {
     config: watch::Sender<Arc<Config>>,
     store: Store,
-    users: Arc<Users>,
+    authority: Arc<Authority>,
     workers: RefCell<Workers>,
     pools: Pools,
     routes: watch::Sender<Arc<Routes>>,
@@ -137,6 +142,8 @@ pub(crate) struct App {
     pub http: Option<SocketAddr>,
     /// Where the application is served with TLS; none without `http.securePort`.
     pub https: Option<SocketAddr>,
+    /// Where the Operations API has listeners of its own.
+    pub operations: Vec<SocketAddr>,
     /// Where metrics and probes are; none when `admin.port` is null.
     pub admin: Option<SocketAddr>,
 }
@@ -149,22 +156,23 @@ impl App {
     pub(crate) fn start(plan: Plan) -> Result<Self, StartError> {
         let Plan { config, root, applications, reach, credentials, tls } = plan;
         let store = open_store(&root, &config)?;
-        let users = Arc::new(Users::open(&store.database("system")?)?);
-        ensure_admin(&users, &root, credentials)?;
+        let system = store.database("system")?;
+        let authority = Authority::open(&system, &root.join("keys"), &config.authentication)?;
+        let authority = Arc::new(authority);
+        ensure_admin(&authority.users, &root, credentials)?;
         let routes = Arc::new(routes(&store, &applications)?);
-        ensure_roles(&users, &applications)?;
+        ensure_roles(&authority.users, &applications)?;
         let names = applications.iter().map(|application| application.name.clone()).collect();
         let count = cpu::workers_wanted(&config.threads);
         let pools = Pools::start(&config, count).map_err(StartError::system)?;
         let metrics = Metrics::default();
-        let plain = bind("http.port", config.http.port.as_ref(), reach, None)?;
-        let secure_port = config.http.secure_port.as_ref().filter(|_| tls.is_some());
-        let secure = bind("http.securePort", secure_port, reach, tls)?;
-        let admin_endpoint = bind("admin.port", config.admin.port.as_ref(), reach, None)?;
-        let http = plain.as_ref().map(Endpoint::address);
-        let https = secure.as_ref().map(Endpoint::address);
-        let admin = admin_endpoint.as_ref().map(Endpoint::address);
-        let endpoints: Vec<_> = plain.into_iter().chain(secure).collect();
+        let [plain, secure, operations, operations_secure, admin_endpoint] =
+            endpoints(&config, reach, tls)?;
+        let address = |endpoint: &Option<Endpoint>| endpoint.as_ref().map(Endpoint::address);
+        let (http, https, admin) = (address(&plain), address(&secure), address(&admin_endpoint));
+        let operations_at = [address(&operations), address(&operations_secure)];
+        let endpoints = [plain, secure, operations, operations_secure].into_iter().flatten();
+        let endpoints: Vec<_> = endpoints.collect();
         let (config, followed) = watch::channel(Arc::new(config));
         let (routes, routes_followed) = watch::channel(routes);
         let reloads = Reloads::default();
@@ -183,7 +191,7 @@ impl App {
             pool: pools.work.clone(),
             logins: pools.logins.clone(),
             metrics: metrics.clone(),
-            users: Arc::clone(&users),
+            authority: Arc::clone(&authority),
             credentials_key,
             routes: routes_followed,
             connections: Arc::default(),
@@ -204,7 +212,7 @@ impl App {
         Ok(Self {
             config,
             store,
-            users,
+            authority,
             workers,
             pools,
             routes,
@@ -212,6 +220,7 @@ impl App {
             reloads,
             http,
             https,
+            operations: operations_at.into_iter().flatten().collect(),
             admin,
         })
     }
@@ -222,7 +231,7 @@ impl App {
     /// A table or a data file that cannot be taken; the old applications then go on.
     pub(crate) fn replace(&self, applications: &[Application]) -> Result<(), StartError> {
         let routes = routes(&self.store, applications)?;
-        ensure_roles(&self.users, applications)?;
+        ensure_roles(&self.authority.users, applications)?;
         self.routes.send_replace(Arc::new(routes));
         Ok(())
     }
@@ -405,16 +414,48 @@ fn bind(
     key: &'static str,
     port: Option<&Port>,
     reach: Reach,
+    interface: Interface,
     tls: Option<Arc<Tls>>,
 ) -> Result<Option<Endpoint>, StartError> {
     let bind = |port| {
-        Endpoint::bind(port, reach, tls).map_err(|error| StartError::Bind {
+        Endpoint::bind(port, reach, interface, tls).map_err(|error| StartError::Bind {
             port: port.to_string(),
             key,
             error,
         })
     };
     port.map(bind).transpose()
+}
+
+/// Binds every port: the application's, the Operations API's, each plain and secure, and the admin's.
+fn endpoints(
+    config: &Config,
+    reach: Reach,
+    tls: Option<Arc<Tls>>,
+) -> Result<[Option<Endpoint>; 5], StartError> {
+    use Interface::{Admin, Application, Operations};
+    let (http, operations) = (&config.http, &config.operations_api);
+    let if_secure = |port: &'_ Option<Port>| port.clone().filter(|_| tls.is_some());
+    // a port that both have is the application's: there the two are told apart by the request
+    let own = |port: &Option<Port>, taken: &Option<Port>| {
+        port.clone().filter(|port| port.port == 0 || taken.as_ref() != Some(port))
+    };
+    let operations_port = own(&operations.port, &http.port);
+    let operations_secure = own(&if_secure(&operations.secure_port), &http.secure_port);
+    let secure = if_secure(&http.secure_port);
+    Ok([
+        bind("http.port", http.port.as_ref(), reach, Application, None)?,
+        bind("http.securePort", secure.as_ref(), reach, Application, tls.clone())?,
+        bind("operationsApi.network.port", operations_port.as_ref(), reach, Operations, None)?,
+        bind(
+            "operationsApi.network.securePort",
+            operations_secure.as_ref(),
+            reach,
+            Operations,
+            tls,
+        )?,
+        bind("admin.port", config.admin.port.as_ref(), reach, Admin, None)?,
+    ])
 }
 
 /// The threads for work that a worker must not do.

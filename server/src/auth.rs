@@ -2,14 +2,26 @@
 //! keyed hash, so that the cost of hashing is paid once and a dump of memory shows no password.
 
 pub(crate) mod access;
+mod audit;
+pub(crate) mod authority;
 pub(crate) mod cache;
+pub(crate) mod cookie;
+mod memory;
 pub(crate) mod password;
 pub(crate) mod permission;
+pub(crate) mod sessions;
 mod system;
+pub(crate) mod throttle;
+pub(crate) mod tokens;
 pub(crate) mod users;
 
+use http::HeaderValue;
 use std::rc::Rc;
 use users::User;
+
+/// What a client that has not logged in, or not rightly, is asked for (RFC 7617 §2).
+pub(crate) const BASIC: HeaderValue =
+    HeaderValue::from_static("Basic realm=\"Harper\", charset=\"UTF-8\"");
 
 /// Who makes a request.
 #[derive(Clone, Debug)]

@@ -18,6 +18,7 @@ mod timeout;
 
 use crate::error::Answer;
 use crate::exchange::{Request, RequestBody, Response};
+use crate::ops;
 use crate::reply;
 use crate::route::Routes;
 use crate::services::Services;
@@ -136,6 +137,9 @@ async fn answer(
         if let Some(response) = layer.request(services, request).await? {
             return Ok(response);
         }
+    }
+    if ops::are_meant(services, request) {
+        return ops::answer(services, request).await;
     }
     routes.dispatch(services, request).await
 }

@@ -8,7 +8,7 @@ mod io;
 mod proxy_protocol;
 mod secure;
 
-use crate::exchange::{Body, Client, Finished, Request, RequestBody};
+use crate::exchange::{Body, Client, Finished, Interface, Request, RequestBody};
 use crate::metrics::{Closed, Handshake, WorkerMetrics};
 use crate::{chain, route::Routes, services::Services, tls::Tls};
 use entry::Refusal;
@@ -234,6 +234,8 @@ impl ConnState {
 #[derive(Clone, Copy)]
 struct Peer {
     address: SocketAddr,
+    /// What the listener is for.
+    interface: Interface,
     /// Whether a load balancer named it.
     is_proxied: bool,
     /// Whether nobody else can listen.
@@ -246,18 +248,19 @@ async fn peer_of(
     state: &ConnState,
     stream: &mut TcpStream,
     address: SocketAddr,
+    interface: Interface,
 ) -> Result<Peer, Closed> {
+    let peer = Peer { address, interface, is_proxied: false, is_secure: false };
     let services = state.shared.services();
     let proxies = &services.config.http.proxies;
     if !proxies.use_proxy_protocol || !proxies.trust(address.ip().to_canonical()) {
-        return Ok(Peer { address, is_proxied: false, is_secure: false });
+        return Ok(peer);
     }
     match before_deadline(state, proxy_protocol::read(stream)).await? {
-        Ok(source) => Ok(Peer {
-            address: source.unwrap_or(address),
-            is_proxied: source.is_some(),
-            is_secure: false,
-        }),
+        Ok(source) => {
+            let is_proxied = source.is_some();
+            Ok(Peer { address: source.unwrap_or(address), is_proxied, ..peer })
+        }
         Err(error) => {
             tracing::debug!(peer = %address, %error, "connection refused");
             Err(Closed::Error)
@@ -287,9 +290,10 @@ pub(crate) async fn serve(
     mut stream: TcpStream,
     peer: SocketAddr,
     tls: Option<Arc<Tls>>,
+    interface: Interface,
 ) {
     let served = async {
-        let peer = peer_of(&state, &mut stream, peer).await?;
+        let peer = peer_of(&state, &mut stream, peer, interface).await?;
         let Some(tls) = tls else { return Ok(http1(&state, stream, peer).await) };
         let stream = handshake(&state, stream, &tls).await?;
         // what the client chose with ALPN selects the protocol; http/1.1 alone is offered
@@ -412,7 +416,7 @@ async fn answer(
         RequestBody::Incoming(body)
     };
     let client = Client::of_connection(peer.address.ip(), peer.is_secure, peer.is_proxied);
-    let mut request = Request::new(head, body, client);
+    let mut request = Request::new(head, body, client, peer.interface);
     request.refused = state.begin_request().map(|refusal| refusal.failure());
     let shared = &state.shared;
     // one snapshot for the whole request, whatever changes meanwhile

@@ -18,6 +18,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use crate::auth::Identity;
+use crate::auth::cookie::Scope;
 use crate::error::Failure;
 pub(crate) use id::RequestId;
 
@@ -25,6 +26,25 @@ pub(crate) use id::RequestId;
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the answer could not be completed: {0}")]
 pub(crate) struct BodyError(pub String);
+
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interface {
+    /// The application.
+    Application,
+    /// The Operations API.
+    Operations,
+    /// Metrics and probes, which no worker serves.
+    Admin,
+}
+
+impl Interface {
+    /// Whether it is the Operations API.
+    #[must_use]
+    pub(crate) fn is_operations(self) -> bool {
+        self == Self::Operations
+    }
+}
 
 /// A request as the chain, the routes and the resources see it.
 pub(crate) struct Request {
@@ -34,6 +54,8 @@ pub(crate) struct Request {
     pub body: RequestBody,
     /// Who has sent it, as far as it can be known.
     pub client: Client,
+    /// What its listener is for.
+    pub interface: Interface,
     /// What the request is called in logs.
     pub id: RequestId,
     /// When the head had been read.
@@ -123,11 +145,17 @@ impl Drop for Held {
 impl Request {
     /// A request whose head has just been read.
     #[must_use]
-    pub(crate) fn new(head: Parts, body: RequestBody, client: Client) -> Self {
+    pub(crate) fn new(
+        head: Parts,
+        body: RequestBody,
+        client: Client,
+        interface: Interface,
+    ) -> Self {
         Self {
             head,
             body,
             client,
+            interface,
             id: RequestId::default(),
             started: Instant::now(),
             took: Duration::ZERO,
@@ -143,6 +171,15 @@ impl Request {
     #[must_use]
     pub(crate) fn scheme(&self) -> &'static str {
         if self.client.is_secure { "https" } else { "http" }
+    }
+
+    /// Where its cookies belong.
+    #[must_use]
+    pub(crate) fn cookie_scope(&self) -> Scope<'_> {
+        let headers = &self.head.headers;
+        let host = self.client.host.as_ref().or_else(|| headers.get(header::HOST));
+        let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+        Scope { headers, host, is_secure: self.client.is_secure }
     }
 
     /// A request header as text; none when absent or not visible ASCII.

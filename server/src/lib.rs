@@ -20,6 +20,7 @@ mod health;
 mod lag;
 mod listen;
 mod metrics;
+mod ops;
 mod pool;
 mod reload;
 mod reply;

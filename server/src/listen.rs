@@ -1,6 +1,7 @@
 //! Listening sockets, plain and secure: one for each worker on the same address, between which the kernel spreads connections
 //! (`SO_REUSEPORT`).
 
+use crate::exchange::Interface;
 use crate::tls::Tls;
 use harper_config::Port;
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
@@ -27,12 +28,15 @@ pub(crate) struct Listener {
     pub socket: Arc<TcpListener>,
     /// Where certificates come from; none when connections are not encrypted.
     pub tls: Option<Arc<Tls>>,
+    /// What is served.
+    pub interface: Interface,
 }
 
 /// An address, and all sockets bound to it.
 pub(crate) struct Endpoint {
     address: SocketAddr,
     tls: Option<Arc<Tls>>,
+    interface: Interface,
     sockets: Vec<Listener>,
 }
 
@@ -42,9 +46,14 @@ impl Endpoint {
     ///
     /// # Errors
     /// The address is in use, by another process too, or is not one of this machine.
-    pub(crate) fn bind(port: &Port, reach: Reach, tls: Option<Arc<Tls>>) -> io::Result<Self> {
+    pub(crate) fn bind(
+        port: &Port,
+        reach: Reach,
+        interface: Interface,
+        tls: Option<Arc<Tls>>,
+    ) -> io::Result<Self> {
         let address = first_usable(port, reach)?;
-        let mut endpoint = Self { address, tls, sockets: Vec::new() };
+        let mut endpoint = Self { address, tls, interface, sockets: Vec::new() };
         endpoint.grow(1)?;
         Ok(endpoint)
     }
@@ -67,7 +76,8 @@ impl Endpoint {
             socket.listen(BACKLOG)?;
             let socket = TcpListener::from(socket);
             self.address = socket.local_addr()?;
-            self.sockets.push(Listener { socket: Arc::new(socket), tls: self.tls.clone() });
+            let (socket, tls, interface) = (Arc::new(socket), self.tls.clone(), self.interface);
+            self.sockets.push(Listener { socket, tls, interface });
         }
         Ok(())
     }
@@ -151,20 +161,23 @@ mod tests {
 
     #[test]
     fn many_sockets_share_a_port_and_a_second_bind_is_refused() {
-        let mut endpoint = Endpoint::bind(&any(), Reach::Everyone, None).unwrap();
+        let mut endpoint =
+            Endpoint::bind(&any(), Reach::Everyone, Interface::Application, None).unwrap();
         endpoint.grow(3).unwrap();
         let port = endpoint.address().port();
         let sockets = endpoint.sockets.iter();
         assert!(sockets.clone().all(|l| l.socket.local_addr().unwrap().port() == port));
         assert_eq!(sockets.len(), 3);
         let same = Port { host: Some("127.0.0.1".into()), port };
-        let refused = Endpoint::bind(&same, Reach::Everyone, None).err().unwrap();
+        let refused =
+            Endpoint::bind(&same, Reach::Everyone, Interface::Application, None).err().unwrap();
         assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
     }
 
     #[test]
     fn every_socket_has_a_worker_however_many_there_are() {
-        let mut endpoint = Endpoint::bind(&any(), Reach::Everyone, None).unwrap();
+        let mut endpoint =
+            Endpoint::bind(&any(), Reach::Everyone, Interface::Application, None).unwrap();
         endpoint.grow(4).unwrap();
         let ports = |id: usize, workers: usize| {
             let share = endpoint.share(id, workers);
@@ -185,7 +198,10 @@ mod tests {
         for (host, to) in [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("::", "127.0.0.1")] {
             let port = Port { host: Some(host.into()), port: 0 };
             // a machine may have no IPv6
-            let Ok(endpoint) = Endpoint::bind(&port, Reach::Everyone, None) else { continue };
+            let Ok(endpoint) = Endpoint::bind(&port, Reach::Everyone, Interface::Application, None)
+            else {
+                continue;
+            };
             let to = SocketAddr::new(to.parse().unwrap(), endpoint.address().port());
             let connect = || {
                 let patience = std::time::Duration::from_millis(300);

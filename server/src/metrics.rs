@@ -90,6 +90,10 @@ pub(crate) enum Rejected {
     PoolQueue,
     /// `authentication.verificationsMax`.
     Logins,
+    /// `authentication.throttle.attempts`.
+    LoginAttempts,
+    /// `authentication.sessionsMax`.
+    Sessions,
     /// `storage.queueMax` or `storage.maxTransactionQueueTime`.
     WriteQueue,
     /// `storage.freeBytesMin`.
@@ -111,13 +115,15 @@ pub(crate) enum Rejected {
 }
 
 const CLOSED: [&str; 5] = ["normal", "idle", "timeout", "error", "drain"];
-const REJECTED: [&str; 15] = [
+const REJECTED: [&str; 17] = [
     "connections",
     "body_bytes",
     "bodies_bytes",
     "body_parts",
     "pool_queue",
     "logins",
+    "login_attempts",
+    "sessions",
     "write_queue",
     "free_space",
     "sort_records",

@@ -1,9 +1,10 @@
 //! What a request may use besides its data: the configuration, the blocking pool, this worker's counters and
 //! remembered credentials.
 
-use crate::auth::cache::Credentials;
+use crate::auth::cache::{Ask, Credentials};
 use crate::auth::users::User;
 use crate::error::{Answer, Code, Failure};
+use crate::exchange::Request;
 use crate::headers::AnswerHeaders;
 use crate::lag::Lag;
 use crate::metrics::{Rejected, WorkerMetrics};
@@ -43,6 +44,19 @@ impl Services {
     #[must_use]
     pub(crate) fn with_config(&self, config: Arc<Config>) -> Self {
         Self { headers: AnswerHeaders::new(&config), config, ..self.clone() }
+    }
+
+    /// What credentials of a request are judged by.
+    #[must_use]
+    pub(crate) fn ask<'a>(&'a self, request: &'a Request) -> Ask<'a> {
+        Ask {
+            settings: &self.config.authentication,
+            address: request.client.address,
+            method: request.head.method.as_str(),
+            path: request.head.uri.path(),
+            now: request.started,
+            takes_refresh: request.interface.is_operations(),
+        }
     }
 
     /// Runs blocking work and says what the client is told when there is no room for it.

@@ -64,6 +64,9 @@ fn enqueue(queue: &Sender<Line>, line: Vec<u8>) {
     }
 }
 
+/// Target of records of authentication; they are governed by `logging.auditAuthEvents` alone.
+pub(crate) const AUTH_EVENT: &str = "auth-event";
+
 /// Lines dropped because the output did not keep up.
 #[must_use]
 pub(crate) fn dropped() -> u64 {
@@ -136,7 +139,7 @@ struct Filter;
 impl Filter {
     fn wants(metadata: &Metadata<'_>) -> bool {
         let least = match metadata.target() {
-            NOTIFY => LevelFilter::INFO,
+            NOTIFY | AUTH_EVENT => LevelFilter::INFO,
             _ => Self::level(),
         };
         *metadata.level() <= least
@@ -251,9 +254,30 @@ where
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("main");
         let now = jiff::Timestamp::now();
-        write!(writer, "{now:.3} [{thread}] [{level}]:")?;
-        event.record(&mut Words { writer: &mut writer });
+        write!(writer, "{now:.3} [{thread}] [{level}]")?;
+        if target == AUTH_EVENT {
+            let mut record = Record::default();
+            event.record(&mut record);
+            write!(writer, " [{target}]: {}", serde_json::Value::Object(record.0))?;
+        } else {
+            writer.write_char(':')?;
+            event.record(&mut Words { writer: &mut writer });
+        }
         writeln!(writer)
+    }
+}
+
+/// The fields of an event as one JSON object.
+#[derive(Default)]
+struct Record(serde_json::Map<String, serde_json::Value>);
+
+impl Visit for Record {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.record_str(field, &format!("{value:?}"));
     }
 }
 

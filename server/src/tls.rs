@@ -69,7 +69,7 @@ impl Tls {
 /// What is wrong with the certificates of a configuration. Files that a first start would make are not missed.
 #[must_use]
 pub(crate) fn check(config: &Config, root: &Path) -> Vec<Problem> {
-    let is_used = config.http.secure_port.is_some();
+    let is_used = config.is_secure();
     if !is_used || own::is_wanted(config, &root.join(KEYS)) {
         return Vec::new();
     }

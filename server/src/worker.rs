@@ -1,8 +1,9 @@
 //! A worker: one thread with its own runtime, its own listening sockets, its own counters and caches. Nothing on
 //! its request path is shared with another worker, but for the moment in which LMDB hands out a snapshot.
 
+use crate::auth::authority::Authority;
 use crate::auth::cache::Credentials;
-use crate::auth::users::{User, Users};
+use crate::auth::users::User;
 use crate::conn::{self, ConnState, OwnRoutes, Shared};
 use crate::headers::AnswerHeaders;
 use crate::health::Health;
@@ -12,7 +13,6 @@ use crate::metrics::{Metrics, Rejected, WorkerMetrics};
 use crate::pool::Pool;
 use crate::route::Routes;
 use crate::services::Services;
-use crate::tls::Tls;
 use harper_config::Config;
 use http::StatusCode;
 use std::cell::{Cell, RefCell};
@@ -65,8 +65,8 @@ pub(crate) struct Common {
     pub logins: Pool,
     /// The counters of all workers.
     pub metrics: Metrics,
-    /// The users.
-    pub users: Arc<Users>,
+    /// What credentials are checked against.
+    pub authority: Arc<Authority>,
     /// Key of the fingerprints of credentials.
     pub credentials_key: [u8; 32],
     /// The routes, replaced by a reload.
@@ -109,7 +109,7 @@ fn run(common: Common, seed: Seed) -> io::Result<()> {
             pool,
             logins,
             metrics: _,
-            users,
+            authority,
             credentials_key,
             routes,
             connections,
@@ -117,7 +117,8 @@ fn run(common: Common, seed: Seed) -> io::Result<()> {
             health,
         } = common;
         let Seed { id: _, metrics, duty } = seed;
-        let credentials = Credentials::new(users, logins, Arc::clone(&metrics), credentials_key);
+        let credentials =
+            Credentials::new(authority, logins, Arc::clone(&metrics), credentials_key);
         let services = Services {
             config: Arc::clone(&config.borrow()),
             pool,
@@ -244,7 +245,7 @@ impl Worker {
         self.health.listening();
         loop {
             let accepted = socket.accept().await;
-            self.accepted(accepted, listener.tls.as_ref()).await;
+            self.accepted(accepted, &listener).await;
         }
     }
 
@@ -255,7 +256,7 @@ impl Worker {
                 let stream =
                     stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
                 let stream = stream.map(|stream| (stream, peer));
-                self.accepted(stream, listener.tls.as_ref()).await;
+                self.accepted(stream, listener).await;
             }
         }
     }
@@ -263,10 +264,10 @@ impl Worker {
     async fn accepted(
         self: &Rc<Self>,
         accepted: io::Result<(TcpStream, SocketAddr)>,
-        tls: Option<&Arc<Tls>>,
+        listener: &Listener,
     ) {
         match accepted {
-            Ok((stream, peer)) => self.open(stream, peer, tls),
+            Ok((stream, peer)) => self.open(stream, peer, listener),
             Err(error) if is_connection_error(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "connections cannot be accepted; trying again");
@@ -275,7 +276,7 @@ impl Worker {
         }
     }
 
-    fn open(self: &Rc<Self>, mut stream: TcpStream, peer: SocketAddr, tls: Option<&Arc<Tls>>) {
+    fn open(self: &Rc<Self>, mut stream: TcpStream, peer: SocketAddr, listener: &Listener) {
         let services = self.shared.services();
         services.metrics.accepted.add(1);
         if self.connections.fetch_add(1, Ordering::Relaxed) >= services.config.http.connections_max
@@ -284,7 +285,7 @@ impl Worker {
             services.metrics.rejected(Rejected::Connections);
             // whatever was to be asked
             services.metrics.request("", StatusCode::SERVICE_UNAVAILABLE, Duration::ZERO);
-            let is_plain = tls.is_none();
+            let is_plain = listener.tls.is_none();
             spawn_local(async move {
                 // the client is turned away; whether it hears why is its own affair
                 if is_plain {
@@ -301,10 +302,10 @@ impl Worker {
         self.open.borrow_mut().insert(number, Rc::clone(&state));
         services.metrics.connections.add(1);
         let guard = Open { worker: Rc::clone(self), number };
-        let tls = tls.cloned();
+        let (tls, interface) = (listener.tls.clone(), listener.interface);
         spawn_local(async move {
             let _guard = guard;
-            conn::serve(state, stream, peer, tls).await;
+            conn::serve(state, stream, peer, tls, interface).await;
         });
     }
 

@@ -1,5 +1,11 @@
 //! Who may do what, and where the administrator's password comes from.
 
+mod operations;
+mod roles;
+mod sessions;
+mod throttle;
+mod tokens;
+
 use crate::harness::client::basic;
 use crate::harness::server::{PASSWORD, USERNAME, text};
 use crate::harness::{Home, Launch, Reply, Server};
@@ -61,7 +67,7 @@ fn wrong_credentials_are_refused_with_a_reason_and_blank_ones_are_none() {
         (basic(&right.to_uppercase()), login_failed),
         (basic("no colon"), "colon"),
         ("Basic %%%".to_owned(), "Invalid character"),
-        ("Bearer abc".to_owned(), "Only Basic"),
+        ("Bearer abc".to_owned(), "invalid token"),
         ("Nonsense".to_owned(), "Only Basic"),
     ];
     for (value, part) in cases {

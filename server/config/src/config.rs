@@ -3,6 +3,12 @@
 mod http;
 
 use crate::headers;
+mod authentication;
+mod operations;
+
+pub use authentication::{AuthAudit, Authentication, Sessions, Throttle, Tokens};
+pub use operations::OperationsApi;
+
 use crate::layers::Effective;
 use crate::tls::{Pem, TlsEntry, TlsVersion};
 use crate::value::{self, Port};
@@ -30,6 +36,8 @@ pub struct Config {
     pub threads: Threads,
     /// `authentication.*`
     pub authentication: Authentication,
+    /// `operationsApi.*`
+    pub operations_api: OperationsApi,
     /// `logging.*`
     pub logging: Logging,
     /// `storage.*`
@@ -119,17 +127,6 @@ pub enum ThreadsBasis {
     Cpus,
 }
 
-/// Who is it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Authentication {
-    /// A loopback client without credentials is a super user.
-    pub authorize_local: bool,
-    /// Time a verified credential is remembered.
-    pub cache_ttl: Duration,
-    /// Logins that may wait to be verified.
-    pub verifications_max: usize,
-}
-
 /// The log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Logging {
@@ -201,7 +198,28 @@ pub struct Shutdown {
     pub timeout: Duration,
 }
 
+impl Cors {
+    /// Whether pages of this origin are admitted by name, and so may send credentials.
+    #[must_use]
+    pub fn lists(&self, origin: Option<&str>) -> bool {
+        let listed = self.access_list.as_deref().unwrap_or_default();
+        self.enabled && origin.is_some_and(|origin| listed.iter().any(|known| known == origin))
+    }
+}
+
 impl Config {
+    /// Whether any listener speaks TLS.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.http.secure_port.is_some() || self.operations_api.secure_port.is_some()
+    }
+
+    /// The settings of cross-origin requests: those of the Operations API, or of the application.
+    #[must_use]
+    pub fn cors(&self, is_operations: bool) -> &Cors {
+        if is_operations { &self.operations_api.cors } else { &self.http.cors }
+    }
+
     /// Builds the typed form. Values of a wrong type were reported before; their keys read as zero or empty here,
     /// and the result is then not handed out.
     pub(crate) fn from_effective(effective: &[Effective], sections: &BTreeSet<String>) -> Self {
@@ -223,11 +241,8 @@ impl Reader<'_> {
             http: self.http(),
             tls: self.tls("tls"),
             threads: self.threads(),
-            authentication: Authentication {
-                authorize_local: self.flag("authentication.authorizeLocal"),
-                cache_ttl: self.millis("authentication.cacheTTL"),
-                verifications_max: self.size("authentication.verificationsMax"),
-            },
+            authentication: self.authentication(),
+            operations_api: self.operations_api(),
             logging: Logging {
                 level: self.text("logging.level"),
                 json: self.text("logging.format") == "json",
@@ -260,7 +275,7 @@ impl Reader<'_> {
             secure_port,
             compression_threshold_bytes: self.size("http.compressionThreshold"),
             compression: self.compression(),
-            cors: self.cors(),
+            cors: self.cors("http"),
             headers_timeout: self.millis("http.headersTimeout"),
             keep_alive_timeout: self.millis("http.keepAliveTimeout"),
             timeout: self.millis("http.timeout"),

@@ -20,8 +20,9 @@ mod value;
 
 pub use ciphers::CipherSuite;
 pub use config::{
-    Admin, Authentication, Compression, Config, Cors, Http, HttpLogging, Logging, Proxies, Query,
-    RateLimit, RateLimitBy, RequestId, RequestLogFormat, Shutdown, Storage, Threads, ThreadsBasis,
+    Admin, AuthAudit, Authentication, Compression, Config, Cors, Http, HttpLogging, Logging,
+    OperationsApi, Proxies, Query, RateLimit, RateLimitBy, RequestId, RequestLogFormat, Sessions,
+    Shutdown, Storage, Threads, ThreadsBasis, Throttle, Tokens,
 };
 pub use docs::{json_schema, markdown};
 pub use keys::{Key, Kind, Reload, Support, find, find_by_env};

@@ -10,9 +10,8 @@ use Kind::{
 
 const LEVELS: &[&str] = &["trace", "debug", "info", "warn", "error", "fatal", "notify"];
 
-const OPERATIONS: Support = Support::Later("the Operations API");
+const OPERATIONS: Support = Support::Later("the whole Operations API");
 const MQTT: Support = Support::Later("MQTT");
-const SESSIONS: Support = Support::Later("sessions and tokens");
 const SCRIPT: Support = Support::Later("JavaScript components");
 const STDOUT: Support = Support::Never("logs go to standard output, one line each");
 const ENGINE: Support = Support::Never("the storage engine needs no such setting");
@@ -103,18 +102,25 @@ pub const KEYS: &[Key] = &[
         "64",
         "Logins that may wait to be verified; one more is answered with 503.",
     ),
-    key("authentication.enableSessions", Bool, "true", "Cookie sessions.").support(SESSIONS),
-    key("authentication.operationTokenTimeout", Text, "1d", "Life of an operation token.").support(SESSIONS),
-    key("authentication.refreshTokenTimeout", Text, "30d", "Life of a refresh token.").support(SESSIONS),
+    key("authentication.throttle.attempts", Int(0, 1_000_000), "20", "Wrong passwords from one address, and for one user, within the window; another one is answered with 429. An address from which a user has logged in is not held up by what others try. 0 sets no limit."),
+    key("authentication.throttle.window", Millis, "60s", "Time in which all attempts are given back, one after the other."),
+    key("authentication.throttle.entriesMax", Int(16, 10_000_000), "10000", "Addresses and users of which count is kept."),
+    key("authentication.enableSessions", Bool, "true", "Cookie sessions, begun with the operation `login`."),
+    key("authentication.cookie.expires", Millis, "30d", "Life of a session and of its cookie."),
+    key("authentication.cookie.domains", TextList, "", "Domains for which the cookie is set when the request is for one of them; one with a leading dot stands for all names below it."),
+    key("authentication.sessionsMax", Int(1, 100_000_000), "100000", "Sessions that may be open; a login beyond is answered with 503."),
+    key("authentication.operationTokenTimeout", Millis, "1d", "Life of an operation token."),
+    key("authentication.refreshTokenTimeout", Millis, "30d", "Life of a refresh token."),
+    key("authentication.jwt.privateKey", Text, "", "RSA private key that signs tokens, as PEM text or the path of a file; unset, the server makes one in `<rootPath>/keys`."),
+    key("authentication.jwt.publicKeys", TextList, "", "RSA public keys, given in the same way, whose tokens are accepted too: those of the private key that was used before."),
     key("authentication.hashFunction", Choice(&["argon2id", "sha256", "md5"]), "argon2id", "Hash of stored passwords.").support(Support::Never("passwords are always hashed with argon2id")),
-    key("authentication.cookie", Any, "", "Session cookies.").support(SESSIONS),
     key("authentication.logging", Any, "", "Log of authentication.").support(STDOUT),
     // other interfaces
-    key("operationsApi.network.port", Port, "9925", "Port of the Operations API.").support(OPERATIONS),
-    key("operationsApi.network.securePort", Port, "", "TLS port of the Operations API.").support(OPERATIONS),
-    key("operationsApi.network.cors", Bool, "true", "CORS of the Operations API.").support(OPERATIONS),
-    key("operationsApi.network.corsAccessList", TextList, "", "Origins of the Operations API.").support(OPERATIONS),
-    key("operationsApi.network.domainSocket", Path, "", "Unix socket of the Operations API.").support(OPERATIONS),
+    key("operationsApi.network.port", Port, "9925", "Port of the Operations API, or `address:port`; the port of the application for one listener for both, `null` for none."),
+    key("operationsApi.network.securePort", Port, "", "TLS port of the Operations API; its certificates are those of `tls`."),
+    key("operationsApi.network.cors", Bool, "true", "Answers cross-origin requests to the Operations API (CORS)."),
+    key("operationsApi.network.corsAccessList", TextList, "", "Origins that may send credentials to the Operations API, as `http.corsAccessList`."),
+    key("operationsApi.network.domainSocket", Path, "", "Unix socket of the Operations API; whoever can open it is a super user.").support(OPERATIONS),
     key("operationsApi.network.headersTimeout", Millis, "", "As `http.headersTimeout`.").support(OPERATIONS),
     key("operationsApi.network.keepAliveTimeout", Millis, "", "As `http.keepAliveTimeout`.").support(OPERATIONS),
     key("operationsApi.network.timeout", Millis, "", "As `http.timeout`.").support(OPERATIONS),
@@ -143,7 +149,8 @@ pub const KEYS: &[Key] = &[
     key("logging.console", Bool, "false", "Output of components in the log.").support(SCRIPT),
     key("logging.colors", Bool, "false", "Colours.").support(STDOUT),
     key("logging.rotation", Any, "", "Rotation of the log file.").support(STDOUT),
-    key("logging.auditAuthEvents", Any, "", "Log of authentication events.").support(SESSIONS),
+    key("logging.auditAuthEvents.logFailed", Bool, "false", "Logs refused credentials."),
+    key("logging.auditAuthEvents.logSuccessful", Bool, "false", "Logs accepted credentials, when they are verified anew."),
     key("logging.external", Any, "", "Log of application code.").support(SCRIPT),
     // storage
     key("storage.path", Path, "", "Directory of the databases; `<rootPath>/database` when unset."),

@@ -3,7 +3,7 @@
 
 use super::Identity;
 use super::permission::{Right, TableRights};
-use harper_store::{Attribute, Role, TableSchema};
+use harper_store::{Attribute, TableSchema};
 use std::sync::Arc;
 
 /// What one identity may do with one table.
@@ -59,7 +59,7 @@ impl Access {
         // an attribute that no schema declares is covered unless the role names its attributes
         let unknown = schema.sealed || !rights.names_attributes();
         let covered = |attribute: &Attribute| {
-            attribute.role != Role::Plain || covers(rights, right, schema, &attribute.name)
+            attribute.role.is_stores() || covers(rights, right, schema, &attribute.name)
         };
         rights.allows(right) && unknown && schema.attributes.iter().all(covered)
     }

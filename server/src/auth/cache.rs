@@ -1,33 +1,57 @@
-//! Basic authentication (RFC 7617) with a memory: each worker remembers verified credentials under a keyed hash.
+//! Checking credentials, with a memory: each worker remembers under a keyed hash what it has verified, so that the
+//! cost of a password is paid once.
 
 use super::Identity;
+use super::audit::{self, Strategy};
+use super::authority::Authority;
+use super::memory::{Fingerprint, Memory};
 use super::password;
-use super::users::{User, Users};
+use super::throttle::Attempt;
+use super::tokens::{Purpose, Refusal};
+use super::users::User;
 use crate::error::{Answer, Code, Failure};
 use crate::metrics::{Rejected, WorkerMetrics};
 use crate::pool::{Pool, PoolError};
 use base64::Engine;
+use harper_config::Authentication;
 use http::{HeaderValue, header};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// Credentials that one worker remembers.
-const CREDENTIALS_MAX: usize = 4096;
+/// How long a wrong password is known as wrong without being hashed again.
+const WRONG_FOR: Duration = Duration::from_secs(10);
 
-type Fingerprint = [u8; 32];
+/// Who asks, from where and for what; and the settings that credentials are judged by.
+pub(crate) struct Ask<'a> {
+    /// `authentication.*`
+    pub settings: &'a Authentication,
+    /// Where the request comes from.
+    pub address: IpAddr,
+    /// The request's method.
+    pub method: &'a str,
+    /// The request's path.
+    pub path: &'a str,
+    /// When the request began.
+    pub now: Instant,
+    /// Whether a refresh token is let through as nobody: the operation that takes it looks at it by itself.
+    pub takes_refresh: bool,
+}
 
 /// What one worker knows of credentials.
 pub(crate) struct Credentials {
-    users: Arc<Users>,
+    /// What they are checked against.
+    pub authority: Arc<Authority>,
     pool: Pool,
     metrics: Arc<WorkerMetrics>,
     key: Fingerprint,
-    generation: Cell<u64>,
-    known: RefCell<HashMap<Fingerprint, (Identity, Instant)>>,
+    right: Memory<Identity>,
+    wrong: Memory<&'static str>,
+    sessions: Memory<Identity>,
     being_verified: RefCell<HashMap<Fingerprint, Rc<Notify>>>,
 }
 
@@ -36,78 +60,155 @@ impl Credentials {
     /// which serves nothing else: a flood of logins must not hold up other work.
     #[must_use]
     pub(crate) fn new(
-        users: Arc<Users>,
+        authority: Arc<Authority>,
         pool: Pool,
         metrics: Arc<WorkerMetrics>,
         key: Fingerprint,
     ) -> Self {
-        let generation = Cell::new(users.generation());
-        let (known, being_verified) = (RefCell::default(), RefCell::default());
-        Self { users, pool, metrics, key, generation, known, being_verified }
+        let (right, wrong, sessions) = (Memory::default(), Memory::default(), Memory::default());
+        let being_verified = RefCell::default();
+        Self { authority, pool, metrics, key, right, wrong, sessions, being_verified }
     }
 
-    /// Who sent this `Authorization` header; what was verified less than `ttl` ago is not verified again.
+    /// Who sent this `Authorization` header.
     ///
     /// # Errors
-    /// 401 with Harper's sentence for wrong credentials, 503 when too many are being verified.
-    pub(crate) async fn identify(
-        &self,
-        header: &[u8],
-        now: Instant,
-        ttl: Duration,
-    ) -> Answer<Identity> {
-        let fingerprint = *blake3::keyed_hash(&self.key, header).as_bytes();
-        if let Some(identity) = self.recall(&fingerprint, now, ttl) {
-            self.metrics.credentials_cached.add(1);
+    /// 401 with Harper's sentence for wrong credentials, 429 when too many wrong ones were tried, 503 when too many
+    /// are being verified.
+    pub(crate) async fn authorization(&self, header: &[u8], ask: &Ask<'_>) -> Answer<Identity> {
+        let fingerprint = self.fingerprint(header);
+        if let Some(identity) = self.recall(&fingerprint, ask) {
             return Ok(identity);
         }
-        let Some((name, password)) = parse_basic(header)? else { return Ok(Identity::Anonymous) };
-        while let Some(other) = self.other_verification(&fingerprint) {
-            other.notified().await;
-            if let Some(identity) = self.recall(&fingerprint, now, ttl) {
-                return Ok(identity);
+        match parse(header)? {
+            Scheme::Nobody => Ok(Identity::Anonymous),
+            Scheme::Basic { name, password } => {
+                self.basic(fingerprint, name, password, Strategy::Basic, ask).await
             }
+            Scheme::Bearer(token) => self.bearer(fingerprint, token, ask),
         }
-        let _turn = Turn::begin(self, fingerprint);
-        let generation = self.users.generation();
-        let verified = self.verify(name, password).await;
-        if let Ok(identity) = &verified
-            && generation == self.users.generation()
-        {
-            self.remember(fingerprint, identity.clone(), ttl);
+    }
+
+    /// The user of this name and password.
+    ///
+    /// # Errors
+    /// As [`Credentials::authorization`].
+    pub(crate) async fn login(
+        &self,
+        name: &str,
+        password: &str,
+        ask: &Ask<'_>,
+    ) -> Answer<Identity> {
+        // no header begins like this
+        let fingerprint =
+            self.fingerprint(&[b"\0", name.as_bytes(), b":", password.as_bytes()].concat());
+        let (name, password) = (name.to_owned(), password.to_owned());
+        self.basic(fingerprint, name, password, Strategy::Login, ask).await
+    }
+
+    /// Whose session has this id; nobody when it is not open.
+    ///
+    /// # Errors
+    /// 500 when the sessions cannot be read.
+    pub(crate) fn session(&self, id: &str, ask: &Ask<'_>) -> Answer<Identity> {
+        let fingerprint = self.fingerprint(id.as_bytes());
+        let Authority { users, sessions, .. } = &*self.authority;
+        // any change of a user or a session makes another number
+        let generation = users.generation().wrapping_add(sessions.generation() << 32);
+        let ttl = ask.settings.cache_ttl;
+        if let Some(identity) = self.sessions.recall(&fingerprint, generation, ask.now, ttl) {
+            return Ok(identity);
         }
-        verified
+        let user = sessions.user(id, users);
+        let user =
+            user.map_err(|error| Failure::internal("a session could not be read", &error))?;
+        let Some((user, left)) = user else { return Ok(Identity::Anonymous) };
+        let identity = Identity::User(Rc::new(User::clone(&user)));
+        let until = ask.now.checked_add(left);
+        self.sessions.remember(fingerprint, generation, identity.clone(), until);
+        Ok(identity)
+    }
+
+    fn fingerprint(&self, credentials: &[u8]) -> Fingerprint {
+        *blake3::keyed_hash(&self.key, credentials).as_bytes()
+    }
+
+    fn recall(&self, fingerprint: &Fingerprint, ask: &Ask<'_>) -> Option<Identity> {
+        let generation = self.authority.users.generation();
+        let ttl = ask.settings.cache_ttl;
+        let identity = self.right.recall(fingerprint, generation, ask.now, ttl)?;
+        self.metrics.credentials_cached.add(1);
+        Some(identity)
     }
 
     fn other_verification(&self, fingerprint: &Fingerprint) -> Option<Rc<Notify>> {
         self.being_verified.borrow().get(fingerprint).cloned()
     }
 
-    fn recall(&self, fingerprint: &Fingerprint, now: Instant, ttl: Duration) -> Option<Identity> {
-        let generation = self.users.generation();
-        if self.generation.replace(generation) != generation {
-            self.known.borrow_mut().clear();
+    async fn basic(
+        &self,
+        fingerprint: Fingerprint,
+        name: String,
+        password: String,
+        strategy: Strategy,
+        ask: &Ask<'_>,
+    ) -> Answer<Identity> {
+        // those who bring the same credentials wait for the first of them
+        while let Some(other) = self.other_verification(&fingerprint) {
+            other.notified().await;
         }
-        let known = self.known.borrow();
-        let (who, since) = known.get(fingerprint)?;
-        (now.saturating_duration_since(*since) < ttl).then(|| who.clone())
+        if let Some(identity) = self.recall(&fingerprint, ask) {
+            return Ok(identity);
+        }
+        let generation = self.authority.users.generation();
+        if let Some(why) = self.wrong.recall(&fingerprint, generation, Instant::now(), WRONG_FOR) {
+            self.metrics.credentials_refused.add(1);
+            return Err(failed(why));
+        }
+        let _turn = Turn::begin(self, fingerprint);
+        let attempt = self.attempt(&name, ask)?;
+        match self.verify(&name, password).await {
+            Ok(Ok(user)) => {
+                let settings = &ask.settings.throttle;
+                self.authority.throttle.succeeded(settings, &attempt, ask.now);
+                audit::accepted(ask, strategy, &name);
+                let identity = Identity::User(Rc::new(User::clone(&user)));
+                self.right.remember(fingerprint, generation, identity.clone(), None);
+                Ok(identity)
+            }
+            Ok(Err(why)) => {
+                audit::refused(ask, strategy, &name);
+                self.metrics.credentials_refused.add(1);
+                self.wrong.remember(fingerprint, generation, why, None);
+                Err(failed(why))
+            }
+            Err(failure) => {
+                self.authority.throttle.withdrawn(&ask.settings.throttle, &attempt);
+                Err(failure)
+            }
+        }
     }
 
-    fn remember(&self, fingerprint: Fingerprint, identity: Identity, ttl: Duration) {
-        let now = Instant::now();
-        let mut known = self.known.borrow_mut();
-        if known.len() >= CREDENTIALS_MAX {
-            known.retain(|_, (_, since)| now.saturating_duration_since(*since) < ttl);
-        }
-        if known.len() >= CREDENTIALS_MAX {
-            known.clear();
-        }
-        known.insert(fingerprint, (identity, now));
+    fn attempt(&self, name: &str, ask: &Ask<'_>) -> Answer<Attempt> {
+        let begun =
+            self.authority.throttle.begin(&ask.settings.throttle, ask.address, name, ask.now);
+        begun.map_err(|wait| {
+            self.metrics.rejected(Rejected::LoginAttempts);
+            let seconds = wait.as_secs_f64().ceil() as u64;
+            let failure =
+                Failure::new(Code::TooManyRequests, "Too many failed logins; try again later");
+            failure.with(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)))
+        })
     }
 
-    async fn verify(&self, name: String, password: String) -> Answer<Identity> {
+    /// The user, or the sentence of the refusal.
+    async fn verify(
+        &self,
+        name: &str,
+        password: String,
+    ) -> Answer<Result<Arc<User>, &'static str>> {
         self.metrics.credentials_verified.add(1);
-        let user = self.users.get(&name);
+        let user = self.authority.users.get(name);
         let stored = user.as_ref().map(|user| user.password.clone());
         let matches = self.pool.run(move || {
             // an unknown name costs as much time as a known one
@@ -122,17 +223,47 @@ impl Credentials {
             }
             PoolError::Failed => Failure::internal("a password could not be verified", &error),
         })?;
-        match user {
-            Some(user) if matches && user.active => Ok(Identity::User(Rc::new(User::clone(&user)))),
-            Some(_) if matches => self.refuse("Cannot complete request: User is inactive"),
-            _ => self.refuse("Login failed"),
-        }
+        Ok(match user {
+            Some(user) if matches && user.active => Ok(user),
+            Some(_) if matches => Err("Cannot complete request: User is inactive"),
+            _ => Err("Login failed"),
+        })
     }
 
-    fn refuse(&self, why: &'static str) -> Answer<Identity> {
-        self.metrics.credentials_refused.add(1);
-        Err(Failure::new(Code::LoginFailed, why))
+    fn bearer(&self, fingerprint: Fingerprint, token: &str, ask: &Ask<'_>) -> Answer<Identity> {
+        let Authority { users, tokens, .. } = &*self.authority;
+        let generation = users.generation();
+        let refuse = |why: &'static str, name: &str| {
+            audit::refused(ask, Strategy::Bearer, name);
+            self.metrics.credentials_refused.add(1);
+            Err(bad_token(why))
+        };
+        let verified = match tokens.verify(token, Purpose::Operation) {
+            Ok(verified) => verified,
+            Err(Refusal::OtherPurpose) if ask.takes_refresh => return Ok(Identity::Anonymous),
+            Err(refusal) => return refuse(refusal.sentence(), ""),
+        };
+        let user = users.get(&verified.username).filter(|user| verified.is_of(user));
+        let Some(user) = user else {
+            return refuse(Refusal::Invalid.sentence(), &verified.username);
+        };
+        audit::accepted(ask, Strategy::Bearer, &user.username);
+        let identity = Identity::User(Rc::new(User::clone(&user)));
+        let until = ask.now.checked_add(verified.left);
+        self.right.remember(fingerprint, generation, identity.clone(), until);
+        Ok(identity)
     }
+}
+
+/// 401 for credentials that are wrong (RFC 9110 §11.6.1).
+pub(crate) fn failed(why: &'static str) -> Box<Failure> {
+    Failure::new(Code::LoginFailed, why).with(header::WWW_AUTHENTICATE, super::BASIC)
+}
+
+/// 401 for a token that is none (RFC 6750 §3.1).
+pub(crate) fn bad_token(why: &'static str) -> Box<Failure> {
+    let challenge = HeaderValue::from_static("Bearer realm=\"Harper\", error=\"invalid_token\"");
+    failed(why).with(header::WWW_AUTHENTICATE, challenge)
 }
 
 /// The hash of a password that nobody has.
@@ -161,22 +292,37 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// Name and password of a `Basic` header; none for blank ones, which Harper treats as no credentials.
-fn parse_basic(header: &[u8]) -> Answer<Option<(String, String)>> {
-    let refuse = |why: &'static str| Err(Failure::new(Code::LoginFailed, why));
-    let Ok(text) = std::str::from_utf8(header) else { return refuse("Invalid character") };
-    let (scheme, encoded) = text.split_once(' ').unwrap_or((text, ""));
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return refuse("Only Basic authentication is supported");
+/// What an `Authorization` header holds.
+#[derive(Debug, PartialEq, Eq)]
+enum Scheme<'a> {
+    /// Blank name and password, which Harper treats as no credentials.
+    Nobody,
+    Basic {
+        name: String,
+        password: String,
+    },
+    Bearer(&'a str),
+}
+
+fn parse(header: &[u8]) -> Answer<Scheme<'_>> {
+    let Ok(text) = std::str::from_utf8(header) else { return Err(failed("Invalid character")) };
+    let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Ok(Scheme::Bearer(rest.trim()));
     }
-    let decoded = base64::engine::general_purpose::STANDARD.decode(encoded.trim());
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return Err(failed("Only Basic and Bearer authentication are supported"));
+    }
+    let decoded = base64::engine::general_purpose::STANDARD.decode(rest.trim());
     let Some(decoded) = decoded.ok().and_then(|bytes| String::from_utf8(bytes).ok()) else {
-        return refuse("Invalid character");
+        return Err(failed("Invalid character"));
     };
     match decoded.split_once(':') {
-        Some(("", "")) => Ok(None),
-        Some((name, password)) => Ok(Some((name.to_owned(), password.to_owned()))),
-        None => refuse("Basic credentials need a colon between name and password"),
+        Some(("", "")) => Ok(Scheme::Nobody),
+        Some((name, password)) => {
+            Ok(Scheme::Basic { name: name.to_owned(), password: password.to_owned() })
+        }
+        None => Err(failed("Basic credentials need a colon between name and password")),
     }
 }
 
@@ -189,71 +335,136 @@ mod tests {
     }
 
     struct Fixture {
-        ttl: Duration,
+        settings: Authentication,
         _root: tempfile::TempDir,
-        users: Arc<Users>,
         credentials: Credentials,
     }
 
-    fn fixture(ttl: Duration) -> Fixture {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("database");
-        let store = harper_store::Store::open(root.path(), &path, harper_store::Options::default())
-            .unwrap();
-        let users = Arc::new(Users::open(&store.database("system").unwrap()).unwrap());
-        users.ensure_super_user("admin", "right").unwrap();
-        let (pool, metrics) = (Pool::start("test", 2, 8).unwrap(), Arc::default());
-        let credentials = Credentials::new(Arc::clone(&users), pool, metrics, [7; 32]);
-        Fixture { ttl, _root: root, users, credentials }
-    }
+    impl Fixture {
+        fn new(yaml: &str) -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let path = root.path().join("database");
+            let options = harper_store::Options::default();
+            let store = harper_store::Store::open(root.path(), &path, options).unwrap();
+            let settings = harper_config::from_text(yaml).0.unwrap().authentication;
+            let database = store.database("system").unwrap();
+            let authority =
+                Authority::open(&database, &root.path().join("keys"), &settings).unwrap();
+            authority.users.ensure_super_user("admin", "right").unwrap();
+            let (pool, metrics) = (Pool::start("test", 2, 8).unwrap(), Arc::default());
+            let credentials = Credentials::new(Arc::new(authority), pool, metrics, [7; 32]);
+            Self { settings, _root: root, credentials }
+        }
 
-    fn ask(fixture: &Fixture, text: &str) -> Answer<Identity> {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(fixture.credentials.identify(&basic(text), Instant::now(), fixture.ttl))
+        fn ask(&self) -> Ask<'_> {
+            Ask {
+                settings: &self.settings,
+                address: [127, 0, 0, 1].into(),
+                method: "GET",
+                path: "/",
+                now: Instant::now(),
+                takes_refresh: false,
+            }
+        }
+
+        fn header(&self, header: &[u8]) -> Answer<Identity> {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(self.credentials.authorization(header, &self.ask()))
+        }
+
+        fn password(&self, text: &str) -> Answer<Identity> {
+            self.header(&basic(text))
+        }
+
+        fn verified(&self) -> u64 {
+            self.credentials.metrics.credentials_verified.get()
+        }
     }
 
     #[test]
     fn a_verified_credential_is_hashed_once_until_its_time_is_over() {
-        let fixture = fixture(Duration::from_secs(60));
-        let verified = || fixture.credentials.metrics.credentials_verified.get();
-        assert!(ask(&fixture, "admin:right").unwrap().is_super_user());
-        assert!(ask(&fixture, "admin:right").unwrap().is_super_user());
-        assert_eq!(verified(), 1);
-        assert_eq!(ask(&fixture, "admin:wrong").unwrap_err().message, "Login failed");
-        assert_eq!(ask(&fixture, "nobody:right").unwrap_err().message, "Login failed");
-        let expired = self::fixture(Duration::ZERO);
-        ask(&expired, "admin:right").unwrap();
-        ask(&expired, "admin:right").unwrap();
-        assert_eq!(expired.credentials.metrics.credentials_verified.get(), 2);
+        let fixture = Fixture::new("");
+        assert!(fixture.password("admin:right").unwrap().is_super_user());
+        assert!(fixture.password("admin:right").unwrap().is_super_user());
+        assert_eq!(fixture.verified(), 1);
+        assert_eq!(fixture.password("admin:wrong").unwrap_err().message, "Login failed");
+        assert_eq!(fixture.password("nobody:right").unwrap_err().message, "Login failed");
+        let expired = Fixture::new("authentication: {cacheTTL: 0}");
+        expired.password("admin:right").unwrap();
+        expired.password("admin:right").unwrap();
+        assert_eq!(expired.verified(), 2);
+    }
+
+    #[test]
+    fn a_wrong_password_is_hashed_once_and_does_not_use_up_the_attempts() {
+        let fixture = Fixture::new("authentication: {throttle: {attempts: 2}}");
+        for _ in 0..10 {
+            assert_eq!(fixture.password("admin:wrong").unwrap_err().code, Code::LoginFailed);
+        }
+        assert_eq!(fixture.verified(), 1);
+        assert_eq!(fixture.password("admin:other").unwrap_err().code, Code::LoginFailed);
+        let refused = fixture.password("admin:third").unwrap_err();
+        assert_eq!(refused.code, Code::TooManyRequests);
+        assert_eq!(refused.header.unwrap().0, header::RETRY_AFTER);
+        assert_eq!(fixture.verified(), 2);
     }
 
     #[test]
     fn a_changed_user_is_forgotten_at_once() {
-        let fixture = fixture(Duration::from_secs(60));
-        ask(&fixture, "admin:right").unwrap();
-        fixture.users.ensure_super_user("admin", "new").unwrap();
-        assert!(ask(&fixture, "admin:right").is_err());
-        assert!(ask(&fixture, "admin:new").is_ok());
+        let fixture = Fixture::new("");
+        fixture.password("admin:right").unwrap();
+        assert!(fixture.password("admin:new").is_err());
+        let users = &fixture.credentials.authority.users;
+        users.ensure_super_user("admin", "new").unwrap();
+        assert!(fixture.password("admin:right").is_err());
+        assert!(fixture.password("admin:new").is_ok(), "wrong before, right now");
     }
 
     #[test]
     fn equal_credentials_that_arrive_together_are_verified_once() {
-        let fixture = fixture(Duration::from_secs(60));
+        let fixture = Fixture::new("");
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let header = basic("admin:right");
-        let all =
-            (0..8).map(|_| fixture.credentials.identify(&header, Instant::now(), fixture.ttl));
-        let all = runtime.block_on(futures_util::future::join_all(all));
-        assert!(all.iter().all(Result::is_ok));
-        assert_eq!(fixture.credentials.metrics.credentials_verified.get(), 1);
+        for (credentials, is_right) in [("admin:right", true), ("admin:wrong", false)] {
+            let (header, ask) = (basic(credentials), fixture.ask());
+            let all = (0..8).map(|_| fixture.credentials.authorization(&header, &ask));
+            let all = runtime.block_on(futures_util::future::join_all(all));
+            assert!(all.iter().all(|answer| answer.is_ok() == is_right));
+        }
+        assert_eq!(fixture.verified(), 2);
+    }
+
+    #[test]
+    fn a_token_is_good_for_its_user_as_long_as_the_password_stays() {
+        let fixture = Fixture::new("");
+        let authority = &fixture.credentials.authority;
+        let bearer = |purpose| {
+            let user = authority.users.get("admin").unwrap();
+            let token = authority.tokens.issue(&user, purpose, Duration::from_secs(60)).unwrap();
+            format!("Bearer {token}").into_bytes()
+        };
+        let token = bearer(Purpose::Operation);
+        assert!(fixture.header(&token).unwrap().is_super_user());
+        assert!(fixture.header(&token).unwrap().is_super_user());
+        assert_eq!(fixture.credentials.metrics.credentials_cached.get(), 1);
+        let refresh = bearer(Purpose::Refresh);
+        assert_eq!(fixture.header(&refresh).unwrap_err().message, "invalid token");
+        let ask = Ask { takes_refresh: true, ..fixture.ask() };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let passed = runtime.block_on(fixture.credentials.authorization(&refresh, &ask));
+        assert!(matches!(passed, Ok(Identity::Anonymous)));
+        authority.users.ensure_super_user("admin", "new").unwrap();
+        assert_eq!(fixture.header(&token).unwrap_err().message, "invalid token");
+        assert!(fixture.header(&bearer(Purpose::Operation)).is_ok());
     }
 
     #[test]
     fn malformed_credentials_are_refused_with_a_reason() {
-        let message = |header: &[u8]| parse_basic(header).unwrap_err().message;
+        let message = |header: &[u8]| parse(header).unwrap_err().message;
         assert_eq!(message(b"Basic %%%"), "Invalid character");
-        assert_eq!(message(b"Bearer abc"), "Only Basic authentication is supported");
-        assert_eq!(parse_basic(&basic(":")).unwrap(), None);
-        assert_eq!(parse_basic(b"bAsIc YTpi").unwrap(), Some(("a".into(), "b".into())));
+        assert!(message(b"Digest abc").starts_with("Only Basic"));
+        assert_eq!(parse(&basic(":")).unwrap(), Scheme::Nobody);
+        let ann = Scheme::Basic { name: "a".into(), password: "b".into() };
+        assert_eq!(parse(b"bAsIc YTpi").unwrap(), ann);
+        assert_eq!(parse(b"bearer abc").unwrap(), Scheme::Bearer("abc"));
     }
 }

@@ -2,8 +2,8 @@
 //! at a time, and its calls wait for the disk.
 
 use harper_store::{
-    Attribute, Budget, Database, Error, Key, Kind, Op, Precondition, Prepared, Query, Step, Table,
-    TableSchema,
+    Attribute, Budget, Database, Error, Key, Op, Outcome, Precondition, Prepared, Query, Step,
+    Table, TableSchema,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -43,10 +43,9 @@ impl SystemTable {
     pub(crate) fn open(
         database: &Arc<Database>,
         name: &'static str,
-        attributes: &[(&str, Kind)],
+        attributes: Vec<Attribute>,
     ) -> Result<Self, SystemError> {
-        let attributes = attributes.iter().map(|(name, kind)| Attribute::new(*name, kind.clone()));
-        let table = database.define(TableSchema::new(DATABASE, name, attributes.collect()))?;
+        let table = database.define(TableSchema::new(DATABASE, name, attributes))?;
         Ok(Self { name, database: Arc::clone(database), table })
     }
 
@@ -62,6 +61,43 @@ impl SystemTable {
         let op = Op::Put { table: self.table.clone(), key, body, when: Precondition::None };
         self.database.commit(vec![op])?;
         Ok(())
+    }
+
+    /// Removes the records under these keys, in one transaction; returns how many there were.
+    ///
+    /// # Errors
+    /// The store's refusal.
+    pub(crate) fn delete(&self, keys: &[String]) -> Result<usize, SystemError> {
+        let schema = self.table.schema();
+        let ops = keys.iter().map(|key| {
+            let key = Key::from_path(&schema, key)?;
+            Ok(Op::Delete { table: self.table.clone(), key, when: Precondition::None })
+        });
+        let ops = ops.collect::<Result<Vec<_>, Error>>()?;
+        if ops.is_empty() {
+            return Ok(0);
+        }
+        let outcomes: Vec<Outcome> = self.database.commit(ops)?;
+        Ok(outcomes.iter().filter(|outcome| outcome.existed).count())
+    }
+
+    /// The record under a key.
+    ///
+    /// # Errors
+    /// The store's refusal, or a record of another form.
+    pub(crate) fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, SystemError> {
+        let key = Key::from_path(&self.table.schema(), key)?;
+        let txn = self.database.read()?;
+        let Some(record) = self.table.get(&txn, &key)? else { return Ok(None) };
+        serde_json::from_slice(record.body).map(Some).map_err(|error| self.form(error))
+    }
+
+    /// How many records there are.
+    ///
+    /// # Errors
+    /// The store's refusal.
+    pub(crate) fn count(&self) -> Result<u64, SystemError> {
+        Ok(self.table.count(&self.database.read()?)?)
     }
 
     /// Every record.

@@ -4,11 +4,13 @@
 mod change;
 mod stored;
 
+pub(crate) use change::{NewUser, UserChange};
+
 use super::password::PasswordError;
 use super::permission::{Mistake, Permission};
 use super::system::{SystemError, SystemTable};
 use arc_swap::ArcSwap;
-use harper_store::{Database, Kind};
+use harper_store::{Attribute, Database, Kind};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -107,20 +109,20 @@ impl Users {
     /// # Errors
     /// The database's refusal, or a stored user or role that cannot be read.
     pub(crate) fn open(database: &Arc<Database>) -> Result<Self, UsersError> {
-        let user_table = SystemTable::open(
-            database,
-            "hdb_user",
-            &[
-                ("username", Kind::String),
-                ("password", Kind::String),
-                ("active", Kind::Boolean),
-                ("role", Kind::String),
-                ("since_s", Kind::Long),
-            ],
-        )?;
-        let role_attributes =
-            [("id", Kind::String), ("role", Kind::String), ("permission", Kind::Any)];
-        let role_table = SystemTable::open(database, "hdb_role", &role_attributes)?;
+        let user_attributes = vec![
+            Attribute::new("username", Kind::String),
+            Attribute::new("password", Kind::String),
+            Attribute::new("active", Kind::Boolean),
+            Attribute::new("role", Kind::String),
+            Attribute::new("since_s", Kind::Long),
+        ];
+        let role_attributes = vec![
+            Attribute::new("id", Kind::String),
+            Attribute::new("role", Kind::String),
+            Attribute::new("permission", Kind::Any),
+        ];
+        let user_table = SystemTable::open(database, "hdb_user", user_attributes)?;
+        let role_table = SystemTable::open(database, "hdb_role", role_attributes)?;
         let users = Self {
             user_table,
             role_table,
@@ -146,6 +148,18 @@ impl Users {
     #[must_use]
     pub(crate) fn role(&self, name: &str) -> Option<Arc<Role>> {
         self.everyone.load().roles.get(name).cloned()
+    }
+
+    /// Every user, by name.
+    #[must_use]
+    pub(crate) fn users(&self) -> Vec<Arc<User>> {
+        self.everyone.load().users.values().cloned().collect()
+    }
+
+    /// Every role, by name.
+    #[must_use]
+    pub(crate) fn roles(&self) -> Vec<Arc<Role>> {
+        self.everyone.load().roles.values().cloned().collect()
     }
 
     /// Whether there is nobody yet.
@@ -211,6 +225,15 @@ mod tests {
         }
     }
 
+    fn new_user(name: &str, role: &str) -> NewUser {
+        NewUser {
+            username: name.into(),
+            password: "secret".into(),
+            role: role.into(),
+            active: true,
+        }
+    }
+
     #[test]
     fn a_super_user_is_made_once_kept_and_changed() {
         let fixture = Fixture::new();
@@ -232,12 +255,86 @@ mod tests {
     fn a_user_stored_before_there_were_roles_still_opens() {
         let fixture = Fixture::new();
         let database = fixture.store.database("system").unwrap();
-        let old = SystemTable::open(&database, "hdb_user", &[("username", Kind::String)]).unwrap();
+        let old = SystemTable::open(
+            &database,
+            "hdb_user",
+            vec![Attribute::new("username", Kind::String)],
+        )
+        .unwrap();
         let user = |name: &str, super_user: bool| json!({"username": name, "password": "x", "active": true, "super_user": super_user});
         old.put("chef", &user("chef", true)).unwrap();
         old.put("guest", &user("guest", false)).unwrap();
         let users = fixture.users();
         assert!(users.get("chef").unwrap().role.permission.super_user);
         assert_eq!(users.get("guest").unwrap().role.permission, Permission::default());
+    }
+
+    #[test]
+    fn a_changed_role_changes_its_users_at_once_and_after_a_restart() {
+        let fixture = Fixture::new();
+        let users = fixture.users();
+        let permission = |text: &str| harper_config::parse(text).unwrap();
+        users.ensure_role("reader", &permission("data: {Dog: {read: true}}")).unwrap();
+        users.add_user(new_user("ann", "reader")).unwrap();
+        let generation = users.generation();
+        users.ensure_role("reader", &permission("data: {Dog: {read: true}}")).unwrap();
+        assert_eq!(users.generation(), generation, "nothing changed, nothing is forgotten");
+        users.ensure_role("reader", &permission("data: {Cat: {read: true}}")).unwrap();
+        assert!(users.generation() > generation);
+        for users in [users, fixture.users()] {
+            let role = &users.get("ann").unwrap().role;
+            assert!(role.permission.table("data", "Cat").is_some());
+            assert!(role.permission.table("data", "Dog").is_none());
+        }
+    }
+
+    #[test]
+    fn changes_that_cannot_be_are_refused() {
+        let fixture = Fixture::new();
+        let users = fixture.users();
+        users.ensure_super_user("admin", "first").unwrap();
+        let permission = harper_config::parse("data: {Dog: {read: true}}").unwrap();
+        users.add_role("reader", &permission).unwrap();
+        let sentence = |result: Result<(), UsersError>| result.unwrap_err().to_string();
+        assert_eq!(
+            sentence(users.add_role("reader", &permission).map(drop)),
+            "A role with name 'reader' already exists"
+        );
+        assert_eq!(sentence(users.add_user(new_user("a", "nope"))), "nope role not found");
+        users.add_user(new_user("ann", "reader")).unwrap();
+        assert_eq!(sentence(users.add_user(new_user("ann", "reader"))), "User ann already exists");
+        assert!(sentence(users.drop_role("reader").map(drop)).contains("1 user"));
+        assert_eq!(sentence(users.drop_role("nope").map(drop)), "Role not found");
+        assert_eq!(sentence(users.drop_user("nope")), "User nope does not exist");
+        let mut change =
+            UserChange { username: "admin".into(), active: Some(false), ..UserChange::default() };
+        assert!(sentence(users.alter_user(change.clone())).contains("last"));
+        assert!(sentence(users.drop_user("admin")).contains("last"));
+        change.active = None;
+        change.role = Some("reader".into());
+        assert!(sentence(users.alter_user(change)).contains("last"));
+        let none = harper_config::parse("super_user: false").unwrap();
+        assert!(
+            sentence(users.alter_role("super_user", None, Some(&none)).map(drop))
+                .contains("needs it")
+        );
+        assert!(sentence(users.drop_role("super_user").map(drop)).contains("user(s)"));
+        users.drop_user("ann").unwrap();
+        users.drop_role("reader").unwrap();
+        assert!(fixture.users().get("ann").is_none() && fixture.users().role("reader").is_none());
+    }
+
+    #[test]
+    fn a_new_password_ends_what_was_begun_with_the_old_one() {
+        let fixture = Fixture::new();
+        let users = fixture.users();
+        users.add_user(new_user("ann", SUPER_USER)).unwrap();
+        let before = users.get("ann").unwrap();
+        let password = Some("other".to_owned());
+        let change = UserChange { username: "ann".into(), password, ..UserChange::default() };
+        users.alter_user(change).unwrap();
+        let after = users.get("ann").unwrap();
+        assert!(after.since_s > before.since_s);
+        assert!(password::verify("other", &after.password));
     }
 }

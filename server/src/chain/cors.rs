@@ -22,7 +22,7 @@ enum Admission {
 }
 
 fn admission(services: &Services, request: &Request) -> Option<Admission> {
-    let cors = &services.config.http.cors;
+    let cors = services.config.cors(request.interface.is_operations());
     let origin = request.head.headers.get(header::ORIGIN)?;
     if !cors.enabled {
         return None;
@@ -64,7 +64,7 @@ pub(super) fn preflight(services: &Services, request: &Request) -> Option<Respon
 
 /// The headers that let a page of an admitted origin read the answer, and, for caches, that it depends on the origin.
 pub(super) fn headers(services: &Services, request: &Request, response: &mut Response) {
-    if !services.config.http.cors.enabled {
+    if !services.config.cors(request.interface.is_operations()).enabled {
         return;
     }
     let headers = response.headers_mut();

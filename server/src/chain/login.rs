@@ -2,26 +2,58 @@
 
 use super::client;
 use crate::auth::Identity;
-use crate::error::Answer;
+use crate::error::{Answer, Code, Failure};
 use crate::exchange::Request;
 use crate::services::Services;
-use http::header;
+use http::{Method, header};
 use std::net::IpAddr;
 use std::rc::Rc;
 
-/// Sets the request's identity from its `Authorization` header.
+/// Sets the request's identity: from its `Authorization` header, else from its session, else from where it was made.
 pub(super) async fn identify(services: &Services, request: &mut Request) -> Answer<()> {
     request.identity = match request.head.headers.get(header::AUTHORIZATION) {
         Some(credentials) => {
-            let ttl = services.config.authentication.cache_ttl;
-            services.credentials.identify(credentials.as_bytes(), request.started, ttl).await?
+            let ask = services.ask(request);
+            services.credentials.authorization(credentials.as_bytes(), &ask).await?
         }
-        None if services.config.authentication.authorize_local && is_local(request) => {
-            Identity::User(Rc::clone(&services.local_user))
-        }
-        None => Identity::Anonymous,
+        None => match session(services, request)? {
+            Identity::Anonymous if is_trusted(services, request) => {
+                Identity::User(Rc::clone(&services.local_user))
+            }
+            identity => identity,
+        },
     };
     Ok(())
+}
+
+/// Whose session the request carries.
+fn session(services: &Services, request: &Request) -> Answer<Identity> {
+    let scope = request.cookie_scope();
+    let Some(id) = scope.id().filter(|_| services.config.authentication.sessions.enabled) else {
+        return Ok(Identity::Anonymous);
+    };
+    let identity = services.credentials.session(id, &services.ask(request))?;
+    // the browser adds the cookie whatever page has made the request, so that a page could act for its visitor
+    let cors = services.config.cors(request.interface.is_operations());
+    let is_by_user = matches!(identity, Identity::User(_));
+    if is_by_user
+        && changes(&request.head.method)
+        && scope.is_foreign()
+        && !cors.lists(scope.origin())
+    {
+        let sentence = "A page of this origin may not act with its visitor's session";
+        return Err(Failure::new(Code::Forbidden, sentence));
+    }
+    Ok(identity)
+}
+
+/// Whether a method can change anything (RFC 9110 §9.2.1).
+fn changes(method: &Method) -> bool {
+    !method.is_safe() && method.as_str() != "QUERY"
+}
+
+fn is_trusted(services: &Services, request: &Request) -> bool {
+    services.config.authentication.authorize_local && is_local(request)
 }
 
 /// Whether a request was made on this machine by something other than a foreign web page: no proxy has passed it on, the

@@ -43,7 +43,7 @@ pub(super) fn run(options: &Options, command: Command, keys: Keys) -> Result<(),
     let credentials = sources::credentials()?;
     let reach = if command == Command::Dev { Reach::Loopback } else { Reach::Everyone };
     let root = config.root_path.clone();
-    let tls = config.http.secure_port.is_some().then(|| Tls::open(&config, &root));
+    let tls = config.is_secure().then(|| Tls::open(&config, &root));
     let tls = tls.transpose().map_err(|error| Failed::Usage(error.to_string()))?;
     let app = App::start(Plan { config, root, applications, reach, credentials, tls });
     let app = app.map_err(|error| Failed::Error(format!("error: {error}")))?;
@@ -70,6 +70,9 @@ fn announce(app: &App, command: Command) -> Result<(), Failed> {
     }
     if let Some(address) = app.https {
         tracing::info!(target: NOTIFY, "serving with TLS on {address}");
+    }
+    for address in &app.operations {
+        tracing::info!(target: NOTIFY, "operations on {address}");
     }
     if let Some(address) = app.admin {
         tracing::info!(target: NOTIFY, "metrics and probes on {address}");

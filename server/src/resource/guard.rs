@@ -1,13 +1,13 @@
 //! Where permissions are enforced: who may ask at all, what a query may look at, what is left out of a record, and
 //! what a body may write. The decisions are those of `auth::access`.
 
-use crate::auth::Identity;
 use crate::auth::access::{Access, View};
 use crate::auth::permission::Right;
+use crate::auth::{self, Identity};
 use crate::content::json;
 use crate::error::{Answer, Code, Failure};
 use harper_store::{Filter, Precondition, Prepared, Query, TableSchema};
-use http::{HeaderValue, Method, header};
+use http::{Method, header};
 use std::borrow::Cow;
 
 /// The rights that the methods of a resource need; one of them is enough to be let in.
@@ -39,10 +39,8 @@ pub(crate) fn admit(identity: &Identity, method: &Method, schema: &TableSchema) 
 #[must_use]
 pub(crate) fn refused(identity: &Identity) -> Box<Failure> {
     match identity {
-        Identity::Anonymous => Failure::new(Code::LoginRequired, "Must login").with(
-            header::WWW_AUTHENTICATE,
-            HeaderValue::from_static("Basic realm=\"Harper\", charset=\"UTF-8\""),
-        ),
+        Identity::Anonymous => Failure::new(Code::LoginRequired, "Must login")
+            .with(header::WWW_AUTHENTICATE, auth::BASIC),
         Identity::User(_) => forbidden("Unauthorized access to resource"),
     }
 }

@@ -95,6 +95,7 @@ impl Server {
             .arg(directory.join("root"))
             .args(["--set", &format!("http.port={http}")])
             .args(["--set", &format!("admin.port={admin}")])
+            .args(["--set", "operationsApi.network.port=null"])
             .args(["--set", &format!("threads.count={workers}")])
             .env("HDB_ADMIN_USERNAME", USERNAME)
             .env("HDB_ADMIN_PASSWORD", PASSWORD);

@@ -78,7 +78,10 @@ impl Home {
         }
         command.env("HDB_ADMIN_USERNAME", USERNAME).env("HDB_ADMIN_PASSWORD", PASSWORD);
         let launch = Launch { home: Arc::clone(self), command };
-        launch.set("http.port=127.0.0.1:0").set("admin.port=127.0.0.1:0")
+        launch
+            .set("http.port=127.0.0.1:0")
+            .set("admin.port=127.0.0.1:0")
+            .set("operationsApi.network.port=null")
     }
 
     /// A server with two workers and nothing special.
@@ -136,8 +139,8 @@ impl Launch {
         ];
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
         let mut server = Server { home, child, log, readers, http: unknown, admin: unknown };
-        server.http = server.announced("serving on ");
-        server.admin = server.announced("metrics and probes on ");
+        server.http = server.announced_at_start("serving on ");
+        server.admin = server.announced_at_start("metrics and probes on ");
         server
     }
 
@@ -203,11 +206,19 @@ pub(crate) struct Server {
 
 impl Server {
     #[track_caller]
-    fn announced(&mut self, mark: &str) -> SocketAddr {
+    fn announced_at_start(&mut self, mark: &str) -> SocketAddr {
         eventually(mark, || {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("the server ended with {status}:\n{}", self.log());
             }
+            self.log.lock().unwrap().iter().any(|line| line.contains(mark)).then_some(())
+        });
+        self.announced(mark)
+    }
+
+    #[track_caller]
+    fn announced(&self, mark: &str) -> SocketAddr {
+        eventually(mark, || {
             let log = self.log.lock().unwrap();
             let rest = log.iter().find_map(|line| line.split_once(mark))?.1;
             rest.split(['"', ' ']).next()?.parse().ok()
@@ -221,8 +232,14 @@ impl Server {
 
     /// Where the application is served with TLS.
     #[track_caller]
-    pub(crate) fn https(&mut self) -> SocketAddr {
+    pub(crate) fn https(&self) -> SocketAddr {
         self.announced("serving with TLS on ")
+    }
+
+    /// A client of the Operations API, where it was given a port.
+    #[track_caller]
+    pub(crate) fn operations(&self) -> Client {
+        Client::new(self.announced("operations on "))
     }
 
     /// A client of the admin listener.

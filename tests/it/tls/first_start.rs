@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 #[test]
 fn a_first_start_makes_a_certificate_that_is_kept() {
     let home = Home::with_schema("type Dog @table @export { id: ID @primaryKey }");
-    let mut server = home.launch().set("http.securePort=127.0.0.1:0").start();
+    let server = home.launch().set("http.securePort=127.0.0.1:0").start();
     let keys = home.path("root/keys");
     let authority = std::fs::read_to_string(keys.join("ca.pem")).unwrap();
     let mode = |name: &str| keys.join(name).metadata().unwrap().permissions().mode() & 0o777;
@@ -25,7 +25,7 @@ fn a_first_start_makes_a_certificate_that_is_kept() {
     assert_eq!(server.client().get("/Dog/1").text(), r#"{"id":"1"}"#, "the plain port serves, too");
     assert!(server.log().contains("self-signed"), "{}", server.log());
     let home = server.stop();
-    let mut again = home.launch().set("http.securePort=127.0.0.1:0").start();
+    let again = home.launch().set("http.securePort=127.0.0.1:0").start();
     let address = again.https();
     assert_eq!(client.certificate_for(address, "localhost"), first, "a restart keeps it");
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// A server whose `tls` is as given.
 fn start(home: &Arc<Home>, tls: &Value) -> (Server, SocketAddr) {
     let config = json!({"tls": tls, "http": {"securePort": "127.0.0.1:0"}});
-    let mut server = home.launch().set("threads.count=2").configured(&config).start();
+    let server = home.launch().set("threads.count=2").configured(&config).start();
     let address = server.https();
     (server, address)
 }
@@ -117,7 +117,7 @@ fn plain_http_on_the_secure_port_is_told_so() {
 fn a_handshake_has_the_time_of_a_head() {
     let home = home();
     let config = json!({"http": {"securePort": "127.0.0.1:0", "headersTimeout": 400}});
-    let mut server = home.launch().configured(&config).start();
+    let server = home.launch().configured(&config).start();
     let address = server.https();
     let mut silent = Wire::connect(address);
     let mut slow = Wire::connect(address);
@@ -134,7 +134,7 @@ fn a_handshake_has_the_time_of_a_head() {
 fn a_client_that_is_slow_after_the_handshake_hears_408() {
     let home = home();
     let config = json!({"http": {"securePort": "127.0.0.1:0", "headersTimeout": 500}});
-    let mut server = home.launch().configured(&config).start();
+    let server = home.launch().configured(&config).start();
     let address = server.https();
     let authority = std::fs::read_to_string(home.path("root/keys/ca.pem")).unwrap();
     let mut secure = Tls::trusting(&authority).connect(address, "localhost").unwrap();

@@ -161,12 +161,13 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn cors(&self) -> Cors {
+    /// The settings of one section; what a page may do with an answer is the same everywhere.
+    pub(super) fn cors(&self, section: &str) -> Cors {
         // as browsers write an origin: no path, and nothing in capitals
         let origin = |text: String| text.trim_end_matches('/').to_ascii_lowercase();
-        let access_list = self.list("http.corsAccessList");
+        let access_list = self.list(&format!("{section}.corsAccessList"));
         Cors {
-            enabled: self.flag("http.cors"),
+            enabled: self.flag(&format!("{section}.cors")),
             access_list: access_list.map(|list| list.into_iter().map(origin).collect()),
             allow_headers: self.text("http.corsAccessControlAllowHeaders"),
             expose_headers: self.text("http.corsAccessControlExposeHeaders"),

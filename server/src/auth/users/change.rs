@@ -8,6 +8,32 @@ use harper_config::Node;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// A user to be made.
+#[derive(Debug)]
+pub(crate) struct NewUser {
+    /// The name.
+    pub username: String,
+    /// The password.
+    pub password: String,
+    /// The role's name.
+    pub role: String,
+    /// Whether the user may log in.
+    pub active: bool,
+}
+
+/// What is to change of a user; what is not given stays.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct UserChange {
+    /// The name.
+    pub username: String,
+    /// A new password.
+    pub password: Option<String>,
+    /// The name of another role.
+    pub role: Option<String>,
+    /// Whether the user may log in.
+    pub active: Option<bool>,
+}
+
 impl Users {
     /// Makes `name` an active super user with this password. Nothing is written when it is so already.
     ///
@@ -34,6 +60,64 @@ impl Users {
             role,
             since_s: later_than(user.as_deref()),
         })
+    }
+
+    /// Makes a user.
+    ///
+    /// # Errors
+    /// A name that is taken or unusable, an empty password, a role that is not there, or the database's refusal.
+    pub(crate) fn add_user(&self, new: NewUser) -> Result<(), UsersError> {
+        let NewUser { username, password, role, active } = new;
+        check(&username, &password, "the ")?;
+        self.role_named(&role)?;
+        let hash = password::hash(&password)?;
+        let _changing = self.lock();
+        if self.get(&username).is_some() {
+            return Err(UsersError::Conflict(format!("User {username} already exists")));
+        }
+        let role = self.role_named(&role)?;
+        self.store_user(User { username, password: hash, active, role, since_s: later_than(None) })
+    }
+
+    /// Changes a user.
+    ///
+    /// # Errors
+    /// No such user or role, an empty password, the last super user, or the database's refusal.
+    pub(crate) fn alter_user(&self, change: UserChange) -> Result<(), UsersError> {
+        let UserChange { username, password, role, active } = change;
+        if let Some(password) = &password {
+            check(&username, password, "the ")?;
+        }
+        let hash = password.as_deref().map(password::hash).transpose()?;
+        let _changing = self.lock();
+        let mut user = User::clone(&*self.user_named(&username)?);
+        if let Some(hash) = hash {
+            user.since_s = later_than(Some(&user));
+            user.password = hash;
+        }
+        if let Some(role) = role {
+            user.role = self.role_named(&role)?;
+        }
+        user.active = active.unwrap_or(user.active);
+        let mut everyone = Everyone::clone(&self.everyone.load());
+        everyone.users.insert(username, Arc::new(user.clone()));
+        self.keeps_a_super_user(&everyone)?;
+        self.store_user(user)
+    }
+
+    /// Removes a user.
+    ///
+    /// # Errors
+    /// No such user, the last super user, or the database's refusal.
+    pub(crate) fn drop_user(&self, name: &str) -> Result<(), UsersError> {
+        let _changing = self.lock();
+        self.user_named(name)?;
+        let mut everyone = Everyone::clone(&self.everyone.load());
+        everyone.users.remove(name);
+        self.keeps_a_super_user(&everyone)?;
+        self.user_table.delete(&[name.to_owned()])?;
+        self.publish(everyone);
+        Ok(())
     }
 
     /// Makes a role.
@@ -101,8 +185,35 @@ impl Users {
         Ok(())
     }
 
+    /// Removes the role with this id and returns its name.
+    ///
+    /// # Errors
+    /// No such role, users that have it, or the database's refusal.
+    pub(crate) fn drop_role(&self, id: &str) -> Result<String, UsersError> {
+        let _changing = self.lock();
+        let role = self.role_with_id(id)?;
+        let mut everyone = Everyone::clone(&self.everyone.load());
+        let count = everyone.users.values().filter(|user| user.role.id == id).count();
+        let name = role.name.clone();
+        if count > 0 {
+            let sentence = format!("Cannot drop role {name}: it has {count} user(s)");
+            return Err(UsersError::Conflict(sentence));
+        }
+        if name == SUPER_USER {
+            return Err(needed(SUPER_USER, "drop"));
+        }
+        self.role_table.delete(&[id.to_owned()])?;
+        everyone.roles.remove(&name);
+        self.publish(everyone);
+        Ok(name)
+    }
+
     fn lock(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn user_named(&self, name: &str) -> Result<Arc<User>, UsersError> {
+        self.get(name).ok_or_else(|| UsersError::Missing(format!("User {name} does not exist")))
     }
 
     fn role_named(&self, name: &str) -> Result<Arc<Role>, UsersError> {
