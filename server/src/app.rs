@@ -1,6 +1,8 @@
 //! The only place where all layers meet: it opens the store, loads the applications, binds the sockets, starts
 //! the workers, and drains them.
 
+mod routes;
+
 use crate::auth::authority::{Authority, AuthorityError};
 use crate::auth::password;
 use crate::auth::users::{Users, UsersError};
@@ -11,9 +13,6 @@ use crate::listen::{Endpoint, Reach};
 use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::reload::Reloads;
-use crate::resource::files::Files;
-use crate::resource::openapi::About;
-use crate::resource::table::TableResource;
 use crate::route::Routes;
 use crate::telemetry::{self, NOTIFY};
 use crate::tls::Tls;
@@ -160,7 +159,7 @@ impl App {
         let authority = Authority::open(&system, &root.join("keys"), &config.authentication)?;
         let authority = Arc::new(authority);
         ensure_admin(&authority.users, &root, credentials)?;
-        let routes = Arc::new(routes(&store, &applications)?);
+        let routes = Arc::new(routes::routes(&store, &applications)?);
         ensure_roles(&authority.users, &applications)?;
         let names = applications.iter().map(|application| application.name.clone()).collect();
         let count = cpu::workers_wanted(&config.threads);
@@ -230,7 +229,7 @@ impl App {
     /// # Errors
     /// A table or a data file that cannot be taken; the old applications then go on.
     pub(crate) fn replace(&self, applications: &[Application]) -> Result<(), StartError> {
-        let routes = routes(&self.store, applications)?;
+        let routes = routes::routes(&self.store, applications)?;
         ensure_roles(&self.authority.users, applications)?;
         self.routes.send_replace(Arc::new(routes));
         Ok(())
@@ -363,51 +362,6 @@ fn write_secret(path: &Path, secret: &str) -> std::io::Result<()> {
         std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     writeln!(file, "{secret}")?;
     file.sync_all()
-}
-
-/// What the applications that are served over REST say of themselves; with several of them, all their names.
-fn about(applications: &[Application]) -> Option<About> {
-    let mut served = applications.iter().filter(|application| application.rest);
-    let first = served.next()?;
-    let title = served.fold(first.name.clone(), |title, next| format!("{title}, {}", next.name));
-    Some(About { title, version: first.version.clone() })
-}
-
-/// Defines the tables, loads the data, and gives every exported table its path.
-fn routes(store: &Store, applications: &[Application]) -> Result<Routes, StartError> {
-    let mut routes = Routes::default();
-    if let Some(about) = about(applications) {
-        routes.set_about(about);
-    }
-    for application in applications {
-        for definition in &application.tables {
-            let database = store.database(&definition.schema.database)?;
-            let table =
-                database.define(definition.schema.clone()).map_err(|error| StartError::Table {
-                    origin: definition.origin(),
-                    table: definition.schema.name.clone(),
-                    error,
-                })?;
-            let Some(path) = definition.path.clone().filter(|_| application.rest) else { continue };
-            let schema = table.schema();
-            // an equal definition of another application has the path already
-            let _ = routes.add_table(TableResource { path, table, schema, database });
-        }
-        for options in &application.files {
-            routes.add_files(Files {
-                folder: application.folder.clone(),
-                prefix: options.prefix.clone(),
-                patterns: options.patterns.clone(),
-                url_path: options.url_path.clone(),
-                index: options.index,
-            });
-        }
-    }
-    for file in applications.iter().flat_map(|application| &application.data) {
-        let written = components::load_data(store, file)?;
-        tracing::info!(file = %file.path.display(), written, "records loaded");
-    }
-    Ok(routes)
 }
 
 fn bind(

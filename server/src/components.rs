@@ -4,11 +4,13 @@
 
 mod data;
 mod manifest;
+mod relations;
 mod roles;
 mod schema;
 
 pub(crate) use data::{DataFile, LoadError as LoadDataError, load as load_data};
 pub(crate) use manifest::{FilesOptions, load};
+pub(crate) use relations::Relation;
 pub(crate) use roles::RoleDefinition;
 pub(crate) use schema::TableDefinition;
 
@@ -41,7 +43,9 @@ pub(crate) struct Application {
 #[must_use]
 pub(crate) fn load_all(folders: &[PathBuf]) -> (Vec<Application>, Vec<Problem>) {
     let mut problems = Vec::new();
-    let applications: Vec<_> = folders.iter().map(|folder| load(folder, &mut problems)).collect();
+    let mut applications: Vec<_> =
+        folders.iter().map(|folder| load(folder, &mut problems)).collect();
+    relations::resolve(&mut applications, &mut problems);
     conflicts(&applications, &mut problems);
     roles::conflicts(&applications, &mut problems);
     (applications, problems)
@@ -75,7 +79,7 @@ fn conflicts(applications: &[Application], problems: &mut Vec<Problem>) {
     for table in applications.iter().flat_map(|application| &application.tables) {
         let name = (table.schema.database.as_str(), table.schema.name.as_str());
         let first = *by_name.entry(name).or_insert(table);
-        if first.schema != table.schema {
+        if first.schema != table.schema || first.relations != table.relations {
             let message =
                 format!("table {} is defined otherwise at {}", table.schema.name, first.origin());
             problems.push(table.problem(Severity::Error, message));

@@ -18,7 +18,8 @@ use tls::TlsMetrics;
 const SECONDS: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
-const METHODS: [&str; 8] = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "other"];
+const METHODS: [&str; 9] =
+    ["GET", "HEAD", "QUERY", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "other"];
 
 /// Statuses the server sends, by name; anything else counts as `other`.
 const STATUSES: [u16; 30] = [
@@ -102,6 +103,8 @@ pub(crate) enum Rejected {
     SortRecords,
     /// `query.scanRecordsMax`.
     ScanRecords,
+    /// `query.relatedRecordsMax`.
+    RelatedRecords,
     /// `http.maxHeaderSize`, or more header fields or a longer target than any head may have.
     HeaderBytes,
     /// `http.requestQueueLimit`.
@@ -115,7 +118,7 @@ pub(crate) enum Rejected {
 }
 
 const CLOSED: [&str; 5] = ["normal", "idle", "timeout", "error", "drain"];
-const REJECTED: [&str; 17] = [
+const REJECTED: &[&str] = &[
     "connections",
     "body_bytes",
     "bodies_bytes",
@@ -128,6 +131,7 @@ const REJECTED: [&str; 17] = [
     "free_space",
     "sort_records",
     "scan_records",
+    "related_records",
     "header_bytes",
     "queue_time",
     "held_bytes",
@@ -239,7 +243,7 @@ impl Collector for Metrics {
             "harper_rejected_total",
             "Requests and connections turned away because of a limit.",
             "reason",
-            &REJECTED,
+            REJECTED,
             |worker, index| worker.rejected[index].get(),
         ));
         families.extend(self.credentials());

@@ -15,16 +15,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Methods that some resource knows; any other is answered with 501 (RFC 9110 §15.6.2).
-const METHODS: [Method; 9] = [
-    Method::GET,
-    Method::HEAD,
-    Method::PUT,
-    Method::POST,
-    Method::PATCH,
-    Method::DELETE,
-    Method::OPTIONS,
-    Method::TRACE,
-    Method::CONNECT,
+const METHODS: [&str; 12] = [
+    "GET", "HEAD", "QUERY", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "COPY", "MOVE", "TRACE",
+    "CONNECT",
 ];
 
 /// Everything that can be reached by a path.
@@ -84,7 +77,7 @@ impl Routes {
         services: &Services,
         request: &mut Request,
     ) -> Answer<Response> {
-        if !METHODS.contains(&request.head.method) {
+        if !METHODS.contains(&request.head.method.as_str()) {
             let sentence = format!("Method {} is not recognized", request.head.method);
             return Err(Failure::new(Code::NotImplemented, sentence));
         }

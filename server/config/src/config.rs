@@ -178,6 +178,8 @@ pub struct Query {
     pub held_bytes_max: usize,
     /// Records that one query may read without returning them; 0: any number.
     pub scan_records_max: usize,
+    /// Related records that one record may bring with it.
+    pub related_records_max: usize,
 }
 
 /// The admin listener.
@@ -252,6 +254,7 @@ impl Reader<'_> {
                 sort_records_max: self.size("query.sortRecordsMax"),
                 held_bytes_max: self.size("query.heldBytesMax"),
                 scan_records_max: self.size("query.scanRecordsMax"),
+                related_records_max: self.size("query.relatedRecordsMax"),
             },
             pool_threads: self.count("pool.threads"),
             pool_queue_max: self.size("pool.queueMax"),

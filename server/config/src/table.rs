@@ -207,6 +207,7 @@ pub const KEYS: &[Key] = &[
     )
     .live(),
     key("query.scanRecordsMax", Int(0, 1 << 40), "10000000", "Records that one query may read without returning them, as when no condition has an index; more is answered with 400. 0 allows any number.").live(),
+    key("query.relatedRecordsMax", Int(1, 10_000_000), "10000", "Related records that one record may bring with it by `select( )`; more is answered with 400.").live(),
     key("pool.threads", AutoOr(1, 256), "auto", "Threads for work that may block: cold reads, files, password hashing. `auto` is the number of workers, at least 2.").live(),
     key("pool.queueMax", Int(1, 1_000_000), "1024", "Pieces of such work that may wait; one more is answered with 503."),
     // admin and shutdown

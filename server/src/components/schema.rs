@@ -1,6 +1,7 @@
 //! `schema.graphql` → tables. Every mistake is reported with file, line and column.
 
 use super::problem_at;
+use super::relations::{Declared, Relation};
 use async_graphql_parser::types::{
     BaseType, ConstDirective, FieldDefinition, ServiceDocument, Type, TypeDefinition, TypeKind,
     TypeSystemDefinition,
@@ -19,7 +20,9 @@ const DEPTH_MAX: usize = 8;
 /// Directives of Harper on a type that are not supported yet.
 const TYPE_LATER: [&str; 2] = ["splitSegments", "replicate"];
 /// Directives of Harper on a field whose field is then not stored.
-const FIELD_LEFT_OUT: [&str; 2] = ["relationship", "computed"];
+const FIELD_LEFT_OUT: [&str; 1] = ["computed"];
+/// The directive of a field that stands for records of another table.
+const RELATIONSHIP: &str = "relationship";
 /// Directives of Harper on a field that are not supported yet.
 const FIELD_LATER: [&str; 2] = ["enumerable", "embed"];
 
@@ -28,6 +31,12 @@ const FIELD_LATER: [&str; 2] = ["enumerable", "embed"];
 pub(crate) struct TableDefinition {
     /// The table.
     pub schema: TableSchema,
+    /// The type's name, which may not be the table's.
+    pub type_name: String,
+    /// The relationships as they are written.
+    pub(super) declared: Vec<Declared>,
+    /// The relationships, once all types are known.
+    pub relations: Vec<Relation>,
     /// Path under which it is served, if it is exported.
     pub path: Option<String>,
     /// The file of the definition.
@@ -127,6 +136,7 @@ impl<'a> Reader<'a> {
                 other => self.error(directive.pos, name, format!("unknown directive @{other}")),
             }
         }
+        let declared = self.relationships(name, &object.fields);
         let (attributes, primary_key) = self.attributes(definition, &object.fields)?;
         let expiry = self.expiry(name, table, &attributes);
         let text = |argument: &str| {
@@ -146,6 +156,9 @@ impl<'a> Reader<'a> {
         self.check_arguments(name, table, &known);
         Some(TableDefinition {
             schema,
+            type_name: name.to_owned(),
+            declared,
+            relations: Vec::new(),
             path,
             file: self.file.to_owned(),
             place: place(definition.pos),
@@ -212,7 +225,7 @@ impl<'a> Reader<'a> {
         let type_name = definition.node.name.node.as_str();
         let mut attributes: Vec<Attribute> = Vec::new();
         let mut primary_key = None;
-        for field in fields {
+        for field in fields.iter().filter(|field| relationship(field).is_none()) {
             let name = field.node.name.node.as_str();
             if attributes.iter().any(|known| known.name == name) {
                 self.error(field.pos, type_name, format!("{name} is declared twice"));
@@ -237,6 +250,52 @@ impl<'a> Reader<'a> {
             None => {
                 self.error(definition.pos, type_name, "no field is the @primaryKey".into());
                 None
+            }
+        }
+    }
+
+    /// The fields of a type that stand for records of another table.
+    fn relationships(
+        &mut self,
+        type_name: &str,
+        fields: &[Positioned<FieldDefinition>],
+    ) -> Vec<Declared> {
+        let mut all = Vec::new();
+        for field in fields {
+            let Some(directive) = relationship(field) else { continue };
+            let name = field.node.name.node.to_string();
+            let key = format!("{type_name}.{name}");
+            self.check_arguments(&key, directive, &["from", "to"]);
+            if fields.iter().filter(|other| other.node.name.node == name).count() > 1 {
+                self.error(field.pos, &key, format!("{name} is declared twice"));
+                continue;
+            }
+            let [from, to] = ["from", "to"].map(|argument| self.name(&key, directive, argument));
+            let (is_many, base) = match &field.node.ty.node.base {
+                BaseType::List(inner) => (true, &inner.base),
+                base @ BaseType::Named(_) => (false, base),
+            };
+            let (BaseType::Named(type_name), Ok(from), Ok(to)) = (base, from, to) else { continue };
+            let (type_name, place) = (type_name.to_string(), place(directive.pos));
+            all.push(Declared { name, type_name, is_many, from, to, place });
+        }
+        all
+    }
+
+    /// An argument that is the name of an attribute, quoted or bare; a mistake is noted.
+    fn name(
+        &mut self,
+        key: &str,
+        directive: &Positioned<ConstDirective>,
+        argument: &str,
+    ) -> Result<Option<String>, ()> {
+        match self.argument(directive, argument) {
+            None => Ok(None),
+            Some(Value::String(name)) => Ok(Some(name)),
+            Some(_) => {
+                let message = format!("{argument} must be the name of an attribute");
+                self.error(directive.pos, key, message);
+                Err(())
             }
         }
     }
@@ -345,7 +404,8 @@ impl<'a> Reader<'a> {
             );
             return None;
         }
-        let fields = object.fields.iter().map(|field| {
+        let stored = object.fields.iter().filter(|field| relationship(field).is_none());
+        let fields = stored.map(|field| {
             let (kind, required) =
                 self.kind(key, field.node.ty.pos, &field.node.ty.node, depth + 1)?;
             Some(Attribute { required, ..Attribute::new(field.node.name.node.as_str(), kind) })
@@ -379,6 +439,11 @@ impl<'a> Reader<'a> {
     fn error(&mut self, pos: Pos, key: &str, message: String) {
         self.problems.push(problem_at(Severity::Error, self.file, place(pos), key, message));
     }
+}
+
+/// The directive that makes a field a relationship.
+fn relationship(field: &Positioned<FieldDefinition>) -> Option<&Positioned<ConstDirective>> {
+    field.node.directives.iter().find(|directive| directive.node.name.node == RELATIONSHIP)
 }
 
 fn scalar(name: &str) -> Option<Kind> {
@@ -536,7 +601,7 @@ mod tests {
             "type B @table(audit: true) @export(mqtt: true) { id: ID o: [B] @relationship(from: \"x\") v: [Float] @indexed(type: \"HNSW\") }",
         );
         assert_eq!(tables[0].schema.attributes.len(), 2);
-        assert_eq!(problems.len(), 4, "{problems:?}");
+        assert_eq!(problems.len(), 3, "{problems:?}");
         assert!(problems.iter().all(|problem| problem.contains("not supported yet")));
     }
 }

@@ -49,16 +49,19 @@ pub(super) struct Binary {
     pub data: Bytes,
 }
 
-/// The record's key and the binary attribute that the end of a path names, as in `/Dog/1.photo`.
+/// Whether an attribute holds bytes.
+pub(super) fn is_binary(attribute: &Attribute) -> bool {
+    matches!(attribute.kind, Kind::Bytes | Kind::Blob)
+}
+
+/// The record's key and the binary attribute that the end of a path names, as in `/Dog/1/photo`.
 pub(super) fn attribute<'a, 's>(
     schema: &'s TableSchema,
     id: &'a str,
-    separator: char,
 ) -> Option<(&'a str, &'s Attribute)> {
-    let (id, name) = id.rsplit_once(separator)?;
+    let (id, name) = id.rsplit_once('/')?;
     let attribute = schema.attribute(name)?;
-    let is_binary = matches!(attribute.kind, Kind::Bytes | Kind::Blob);
-    (is_binary && !id.is_empty()).then_some((id, attribute))
+    (is_binary(attribute) && !id.is_empty()).then_some((id, attribute))
 }
 
 /// The bytes, read here or, when the record is large, on the pool; none when there are none.
@@ -193,10 +196,10 @@ mod tests {
                 Attribute::new("name", Kind::String),
             ],
         );
-        let of = |id| attribute(&schema, id, '.').map(|(id, attribute)| (id, &*attribute.name));
-        assert_eq!(of("1.photo"), Some(("1", "photo")));
-        assert_eq!(of("a.b/c.photo"), Some(("a.b/c", "photo")));
-        for id in ["1.name", "1", ".photo", "1.photo.x", "1.png"] {
+        let of = |id| attribute(&schema, id).map(|(id, attribute)| (id, &*attribute.name));
+        assert_eq!(of("1/photo"), Some(("1", "photo")));
+        assert_eq!(of("a.b/c/photo"), Some(("a.b/c", "photo")));
+        for id in ["1/name", "1", "/photo", "1/photo/x", "1.photo"] {
             assert_eq!(of(id), None, "{id}");
         }
     }

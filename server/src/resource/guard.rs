@@ -1,12 +1,12 @@
-//! Where permissions are enforced: who may ask at all, what a query may look at, what is left out of a record, and
-//! what a body may write. The decisions are those of `auth::access`.
+//! Where permissions are enforced: who may ask at all, what is left out of a record, and what a body may write; what
+//! a query may look at, `model` says. The decisions are those of `auth::access`.
 
 use crate::auth::access::{Access, View};
 use crate::auth::permission::Right;
 use crate::auth::{self, Identity};
 use crate::content::json;
 use crate::error::{Answer, Code, Failure};
-use harper_store::{Filter, Precondition, Prepared, Query, TableSchema};
+use harper_store::{Precondition, Prepared, TableSchema};
 use http::{Method, header};
 use std::borrow::Cow;
 
@@ -49,20 +49,6 @@ fn forbidden(sentence: impl Into<Cow<'static, str>>) -> Box<Failure> {
     Failure::new(Code::Forbidden, sentence)
 }
 
-/// Refuses a query that looks at attributes which are not shown: its answer would tell them.
-///
-/// # Errors
-/// 403 naming the attribute.
-pub(crate) fn check_query(view: &View, query: &Query) -> Answer<()> {
-    if matches!(view, View::Whole) {
-        return Ok(());
-    }
-    let sorts = query.sort.iter().map(|sort| sort.attribute.as_str());
-    sorts
-        .chain(query.filter.iter().flat_map(attributes))
-        .try_for_each(|name| check_seen(view, name))
-}
-
 /// Refuses an attribute that is not shown.
 ///
 /// # Errors
@@ -72,14 +58,6 @@ pub(crate) fn check_seen(view: &View, name: &str) -> Answer<()> {
         return Ok(());
     }
     Err(forbidden(format!("Unauthorized access to attribute {name}")))
-}
-
-fn attributes(filter: &Filter) -> Vec<&str> {
-    match filter {
-        Filter::And(parts) | Filter::Or(parts) => parts.iter().flat_map(attributes).collect(),
-        Filter::Compare { attribute, .. } => vec![attribute.as_str()],
-        Filter::Related { join, .. } => vec![join.local.as_str()],
-    }
 }
 
 /// The record as it is shown: the stored bytes where nothing is left out.

@@ -54,6 +54,23 @@ pub(super) async fn all(
     parsed(resource, services, request, Shape::Many, parse).await
 }
 
+/// The JSON text of a body that is no record.
+///
+/// # Errors
+/// 415 for a type that is kept as it is; else the failure that the client is told.
+pub(super) async fn text(
+    resource: &TableResource,
+    services: &Services,
+    request: &mut Request,
+) -> Answer<Vec<u8>> {
+    if is_verbatim(request) {
+        let name = request.header(header::CONTENT_TYPE).unwrap_or_default();
+        return Err(content::unsupported(name));
+    }
+    let parse = |_: &_, body: &[u8], _| Ok(body.to_vec());
+    parsed(resource, services, request, Shape::One, parse).await
+}
+
 /// Reads the body and parses it: a small one here, a larger one on the pool.
 async fn parsed<T: Send + 'static>(
     resource: &TableResource,

@@ -3,7 +3,7 @@
 
 use super::failure::store_failure;
 use super::guard;
-use super::select::{self, Select};
+use super::select::{Reading, Selection};
 use crate::auth::access::View;
 use crate::content::List;
 use crate::error::{Answer, Code, Failure};
@@ -12,13 +12,16 @@ use crate::metrics::{Rejected, WorkerMetrics};
 use crate::pool::Pool;
 use crate::services::Services;
 use bytes::Bytes;
-use harper_store::{Budget, Database, QueryRun, Step};
+use harper_store::{Budget, Database, QueryRun, Record, Step};
 use std::sync::Arc;
 
 /// What the first slice may cost: it runs on the worker, for most queries are small.
 const FIRST: Budget = Budget { rows_max: 128, bytes_max: 16 * 1024 };
 /// What a later slice may cost; those run on the pool.
 const LATER: Budget = Budget { rows_max: 10_000, bytes_max: 64 * 1024 };
+
+/// Records that are read at once where each may bring related ones, which no budget counts.
+const RELATED_ROWS_MAX: usize = 16;
 
 /// A query under way.
 pub(crate) struct Rows {
@@ -31,7 +34,9 @@ pub(crate) struct Rows {
     /// Bytes that may be held of a list that can only be sent whole.
     pub held_bytes_max: usize,
     /// The attributes to return.
-    pub select: Option<Select>,
+    pub select: Option<Selection>,
+    /// Related records that one record may bring with it.
+    pub related_max: usize,
     /// What the asker may see.
     pub view: View,
     /// Counters of the worker that asked.
@@ -84,19 +89,31 @@ impl Rows {
     }
 
     fn slice(&mut self, budget: Budget) -> Answer<Slice> {
-        let Self { database, run, list, held_bytes_max, select, view, metrics } = self;
+        let Self { database, run, list, held_bytes_max, select, related_max, view, metrics } = self;
         let txn = database.read().map_err(|error| store_failure(metrics, error))?;
-        let (mut scratch, mut failed) = (Vec::new(), None);
-        let step = run.step(&txn, budget, &mut |record| {
-            let pushed = guard::shown(view, record.body).and_then(|shown| {
-                let (is_record, text) = select::text(select.as_ref(), &shown, &mut scratch)?;
-                list.push(is_record, text)
-            });
-            failed = pushed.err().or(failed.take());
-        });
-        let step = step.map_err(|error| store_failure(metrics, error))?;
-        if let Some(failure) = failed {
-            return Err(failure);
+        let mut reading = Reading::new(&txn, metrics, *related_max);
+        let (mut scratch, mut bytes, mut failed) = (Vec::new(), 0, None);
+        let rows_max = match select {
+            Some(select) if select.has_related() => budget.rows_max.min(RELATED_ROWS_MAX),
+            _ => budget.rows_max,
+        };
+        let (mut rows, mut step) = (0, Step::More);
+        while step == Step::More && rows < budget.rows_max && bytes < budget.bytes_max {
+            let part = Budget { rows_max, ..budget };
+            step = run
+                .step(&txn, part, &mut |record| {
+                    let pushed =
+                        push(list, select.as_ref(), view, record, &mut reading, &mut scratch);
+                    match pushed {
+                        Ok(length) => bytes += length,
+                        Err(failure) => failed = Some(failure),
+                    }
+                })
+                .map_err(|error| store_failure(metrics, error))?;
+            if let Some(failure) = failed {
+                return Err(failure);
+            }
+            rows += rows_max;
         }
         if list.held_bytes() > *held_bytes_max {
             metrics.rejected(Rejected::HeldBytes);
@@ -105,6 +122,28 @@ impl Rows {
         let is_last = step == Step::Done;
         Ok(Slice { bytes: list.take(is_last)?, is_last })
     }
+}
+
+/// Appends a record to the list as it is shown; returns the length of its text.
+fn push<'t>(
+    list: &mut List,
+    select: Option<&Selection>,
+    view: &View,
+    record: Record<'t>,
+    reading: &mut Reading<'t>,
+    scratch: &mut Vec<u8>,
+) -> Answer<usize> {
+    let Some(select) = select else {
+        let shown = guard::shown(view, record.body)?;
+        list.push(true, &shown)?;
+        return Ok(shown.len());
+    };
+    scratch.clear();
+    if !select.push(record, reading, scratch)? {
+        scratch.extend_from_slice(b"null");
+    }
+    list.push(select.is_record(), scratch)?;
+    Ok(scratch.len())
 }
 
 fn held_too_much(bytes_max: usize) -> Box<Failure> {

@@ -1,127 +1,390 @@
-//! Which attributes of a record are returned, and in which form.
+//! Which attributes of a record are returned, and in which form; attributes may be related records.
 
+use super::failure::store_failure;
+use super::guard;
+use super::model::Scope;
+use crate::auth::access::View;
 use crate::content::json;
-use crate::error::{Answer, Failure};
+use crate::error::{Answer, Code, Failure};
+use crate::metrics::{Rejected, WorkerMetrics};
+use harper_store::{Attribute, Element, Kind, ReadTxn, Record, Related, TableSchema};
+use std::sync::Arc;
 
-/// What `select(…)` asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Select {
-    /// `select(a)`: the bare value of one attribute.
-    Values(String),
-    /// `select(a,b)`: objects with these attributes; absent ones are left out.
-    Objects(Vec<String>),
-    /// `select([a,b])`: arrays of these attributes; absent ones are null.
-    Arrays(Vec<String>),
+/// What is asked for: names, each with what is asked of the records or the object it stands for.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// The form of the answer.
+    pub form: Form,
+    /// The names; at least one.
+    pub items: Vec<(String, Option<Self>)>,
 }
 
-impl Select {
-    /// What marks the selection in an entity tag.
+/// How a selection is returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// `select(a)`: the bare value of one attribute.
+    Values,
+    /// `select(a,b)`: objects with these attributes; absent ones are left out.
+    Objects,
+    /// `select([a,b])`: arrays of these attributes; absent ones are null.
+    Arrays,
+}
+
+/// A selection whose names are resolved.
+pub(crate) struct Selection {
+    form: Form,
+    items: Vec<Item>,
+    /// The types of what is returned as an object.
+    pub schema: Arc<TableSchema>,
+    tag: String,
+}
+
+struct Item {
+    name: String,
+    source: Source,
+}
+
+/// Where a value comes from.
+enum Source {
+    /// A member of the record, or what is selected of it.
+    Member { name: String, inner: Option<Selection> },
+    /// The records that the record is related to.
+    Related { related: Related, is_many: bool, view: View, inner: Option<Selection> },
+    /// When the record was last written.
+    Updated,
+    /// What the asker may not see looks as if it was not there.
+    Hidden,
+}
+
+/// What selecting from records needs besides them.
+pub(crate) struct Reading<'t> {
+    /// The transaction in which related records are read.
+    pub txn: &'t ReadTxn<'t>,
+    /// Counters of the worker.
+    pub metrics: &'t WorkerMetrics,
+    /// Related records that one record may bring with it.
+    pub related_max: usize,
+    /// How many more it may.
+    left: usize,
+}
+
+/// A record, or an object within one, taken apart.
+struct Parts<'m, 't> {
+    members: Vec<harper_store::Member<'m>>,
+    record: Option<Record<'t>>,
+}
+
+impl<'t> Reading<'t> {
+    /// For the records of a transaction.
     #[must_use]
-    pub(crate) fn tag(&self) -> String {
-        let text = format!("{self:?}");
-        let hash = blake3::hash(text.as_bytes()).to_hex();
-        format!("-s{}", &hash[..8])
+    pub(crate) fn new(
+        txn: &'t ReadTxn<'t>,
+        metrics: &'t WorkerMetrics,
+        related_max: usize,
+    ) -> Self {
+        Self { txn, metrics, related_max, left: related_max }
+    }
+
+    fn count(&mut self) -> Answer<()> {
+        if let Some(left) = self.left.checked_sub(1) {
+            self.left = left;
+            return Ok(());
+        }
+        self.metrics.rejected(Rejected::RelatedRecords);
+        let max = self.related_max;
+        let sentence = format!(
+            "One record is related to more than {max} records that select( ) asks for: \
+             query the related table instead"
+        );
+        Err(Failure::new(Code::InvalidQuery, sentence))
+    }
+}
+
+impl Selection {
+    /// Resolves names on a table.
+    ///
+    /// # Errors
+    /// 400 for what cannot be selected from; 403 for related records that may not be read.
+    pub(crate) fn new(scope: &Scope<'_>, asked: Asked) -> Answer<Self> {
+        let mark = format!("{asked:?}");
+        let mut attributes = Vec::new();
+        let mut items: Vec<Item> = Vec::new();
+        for (name, inner) in asked.items {
+            // an object has each member once
+            if asked.form == Form::Objects && items.iter().any(|item| item.name == name) {
+                continue;
+            }
+            let (source, kind) = source(scope, &name, inner)?;
+            attributes.push(Attribute::new(name.clone(), kind));
+            items.push(Item { name, source });
+        }
+        Ok(Self::of(asked.form, items, attributes, &mark))
+    }
+
+    /// What is selected of an object in a record.
+    fn within(asked: Asked) -> Self {
+        let mark = format!("{asked:?}");
+        let items = asked.items.into_iter().map(|(name, inner)| {
+            let source = Source::Member { name: name.clone(), inner: inner.map(Self::within) };
+            Item { name, source }
+        });
+        Self::of(asked.form, items.collect(), Vec::new(), &mark)
+    }
+
+    fn of(form: Form, items: Vec<Item>, attributes: Vec<Attribute>, mark: &str) -> Self {
+        let hash = blake3::hash(mark.as_bytes()).to_hex();
+        let schema = Arc::new(TableSchema::new("", "", attributes));
+        Self { form, items, schema, tag: format!("-s{}", &hash[..8]) }
+    }
+
+    /// The bare value of one declared attribute or relationship; none when there is none of this name.
+    ///
+    /// # Errors
+    /// 403 for what may not be read.
+    pub(crate) fn property(scope: &Scope<'_>, name: &str) -> Answer<Option<Self>> {
+        if scope.attribute(name)?.is_none() && scope.follow(name)?.is_none() {
+            return Ok(None);
+        }
+        let items = vec![(name.to_owned(), None)];
+        Self::new(scope, Asked { form: Form::Values, items }).map(Some)
+    }
+
+    /// What marks the selection in an entity tag; nothing when other records are part of what is returned, since the
+    /// version of this one does not tell of theirs.
+    #[must_use]
+    pub(crate) fn tag(&self) -> Option<&str> {
+        (!self.has_related()).then_some(&*self.tag)
+    }
+
+    /// Whether related records are part of it.
+    #[must_use]
+    pub(crate) fn has_related(&self) -> bool {
+        self.items.iter().any(|item| matches!(item.source, Source::Related { .. }))
+    }
+
+    /// Whether what is returned are objects, whose members have the types of [`Selection::schema`].
+    #[must_use]
+    pub(crate) fn is_record(&self) -> bool {
+        self.form == Form::Objects
     }
 
     /// The names of what is selected, in its order.
     #[must_use]
     pub(crate) fn columns(&self) -> Vec<String> {
-        match self {
-            Self::Values(name) => vec![name.clone()],
-            Self::Objects(names) | Self::Arrays(names) => names.clone(),
+        self.items.iter().map(|item| item.name.clone()).collect()
+    }
+
+    /// Appends what is selected of a record as JSON text; false when it is one value and there is none.
+    ///
+    /// # Errors
+    /// 400 for more related records than one record may bring; 500 when the stored text is damaged.
+    pub(crate) fn push<'t>(
+        &self,
+        record: Record<'t>,
+        reading: &mut Reading<'t>,
+        out: &mut Vec<u8>,
+    ) -> Answer<bool> {
+        reading.left = reading.related_max;
+        self.push_record(record, reading, out)
+    }
+
+    fn push_record<'t>(
+        &self,
+        record: Record<'t>,
+        reading: &mut Reading<'t>,
+        out: &mut Vec<u8>,
+    ) -> Answer<bool> {
+        let members = json::members(record.body).map_err(|error| damaged(&error))?;
+        self.push_parts(&Parts { members, record: Some(record) }, reading, out)
+    }
+
+    fn push_parts<'t>(
+        &self,
+        parts: &Parts<'_, 't>,
+        reading: &mut Reading<'t>,
+        out: &mut Vec<u8>,
+    ) -> Answer<bool> {
+        match self.form {
+            Form::Values => {
+                let Some(item) = self.items.first() else { return Ok(false) };
+                item.push(parts, reading, out)
+            }
+            Form::Objects => {
+                out.push(b'{');
+                let begin = out.len();
+                for item in &self.items {
+                    let before = out.len();
+                    if before > begin {
+                        out.push(b',');
+                    }
+                    json::push_string(&item.name, out);
+                    out.push(b':');
+                    if !item.push(parts, reading, out)? {
+                        out.truncate(before);
+                    }
+                }
+                out.push(b'}');
+                Ok(true)
+            }
+            Form::Arrays => {
+                out.push(b'[');
+                for (index, item) in self.items.iter().enumerate() {
+                    if index > 0 {
+                        out.push(b',');
+                    }
+                    if !item.push(parts, reading, out)? {
+                        out.extend_from_slice(b"null");
+                    }
+                }
+                out.push(b']');
+                Ok(true)
+            }
+        }
+    }
+
+    /// What is selected of a value: of an object, or of each in an array; anything else is itself.
+    fn push_value(&self, raw: &str, reading: &mut Reading<'_>, out: &mut Vec<u8>) -> Answer<()> {
+        match raw.as_bytes().first() {
+            Some(b'{') => {
+                let members = json::members(raw.as_bytes()).map_err(|error| damaged(&error))?;
+                if !self.push_parts(&Parts { members, record: None }, reading, out)? {
+                    out.extend_from_slice(b"null");
+                }
+            }
+            Some(b'[') => {
+                let items = json::items(raw.as_bytes()).map_err(|error| damaged(&error))?;
+                out.push(b'[');
+                for (index, item) in items.iter().enumerate() {
+                    if index > 0 {
+                        out.push(b',');
+                    }
+                    self.push_value(item.get(), reading, out)?;
+                }
+                out.push(b']');
+            }
+            _ => out.extend_from_slice(raw.as_bytes()),
+        }
+        Ok(())
+    }
+}
+
+impl Item {
+    /// Appends the value; false when there is none.
+    fn push<'t>(
+        &self,
+        parts: &Parts<'_, 't>,
+        reading: &mut Reading<'t>,
+        out: &mut Vec<u8>,
+    ) -> Answer<bool> {
+        match &self.source {
+            Source::Member { name, inner } => {
+                let found = parts.members.iter().find(|(member, _)| member == name);
+                let Some((_, value)) = found else { return Ok(false) };
+                match inner {
+                    Some(inner) => inner.push_value(value.get(), reading, out)?,
+                    None => out.extend_from_slice(value.get().as_bytes()),
+                }
+                Ok(true)
+            }
+            Source::Related { related, is_many, view, inner } => {
+                let Some(record) = parts.record else { return Ok(false) };
+                push_related(related, *is_many, (view, inner.as_ref()), record, reading, out)
+            }
+            Source::Updated => {
+                let Some(record) = parts.record else { return Ok(false) };
+                out.extend_from_slice(record.meta.updated_ms.to_string().as_bytes());
+                Ok(true)
+            }
+            Source::Hidden => Ok(false),
         }
     }
 }
 
-/// The JSON text of a stored record, or of the selected part of it, made in `scratch`; and whether it is a record,
-/// whose members have the types of the schema.
-///
-/// # Errors
-/// 500 when the stored text is damaged.
-pub(crate) fn text<'a>(
-    select: Option<&Select>,
-    record: &'a [u8],
-    scratch: &'a mut Vec<u8>,
-) -> Answer<(bool, &'a [u8])> {
-    let Some(select) = select else { return Ok((true, record)) };
-    scratch.clear();
-    push(select, record, scratch)?;
-    Ok((matches!(select, Select::Objects(_)), scratch))
-}
-
-fn push(select: &Select, record: &[u8], out: &mut Vec<u8>) -> Answer<()> {
-    let members = json::members(record)
-        .map_err(|error| Failure::internal("a stored record cannot be read", &error))?;
-    let find = |name: &str| {
-        members.iter().find(|(member, _)| member == name).map(|(_, value)| value.get())
-    };
-    match select {
-        Select::Values(name) => out.extend_from_slice(find(name).unwrap_or("null").as_bytes()),
-        Select::Objects(names) => {
-            let found = names.iter().filter_map(|name| find(name).map(|value| (name, value)));
-            push_separated(b"{", b"}", found, out, |(name, value), out| {
-                json::push_string(name, out);
-                out.push(b':');
-                out.extend_from_slice(value.as_bytes());
-            });
-        }
-        Select::Arrays(names) => {
-            let values = names.iter().map(|name| find(name).unwrap_or("null"));
-            push_separated(b"[", b"]", values, out, |value, out| {
-                out.extend_from_slice(value.as_bytes());
-            });
-        }
-    }
-    Ok(())
-}
-
-fn push_separated<T>(
-    open: &[u8],
-    close: &[u8],
-    items: impl Iterator<Item = T>,
+fn push_related<'t>(
+    related: &Related,
+    is_many: bool,
+    (view, inner): (&View, Option<&Selection>),
+    record: Record<'t>,
+    reading: &mut Reading<'t>,
     out: &mut Vec<u8>,
-    mut push: impl FnMut(T, &mut Vec<u8>),
-) {
-    out.extend_from_slice(open);
-    for (index, item) in items.enumerate() {
-        if index > 0 {
+) -> Answer<bool> {
+    let (txn, metrics) = (reading.txn, reading.metrics);
+    let (mut count, mut failed) = (0, None);
+    if is_many {
+        out.push(b'[');
+    }
+    let mut push = |found: Record<'t>| -> Answer<()> {
+        reading.count()?;
+        if count > 0 {
             out.push(b',');
         }
-        push(item, out);
+        count += 1;
+        match inner {
+            Some(inner) if inner.push_record(found, reading, out)? => {}
+            Some(_) => out.extend_from_slice(b"null"),
+            None => out.extend_from_slice(&guard::shown(view, found.body)?),
+        }
+        Ok(())
+    };
+    related
+        .each(txn, record.body, &mut |found| {
+            failed = push(found).err();
+            failed.is_none() && is_many
+        })
+        .map_err(|error| store_failure(metrics, error))?;
+    if let Some(failure) = failed {
+        return Err(failure);
     }
-    out.extend_from_slice(close);
+    if is_many {
+        out.push(b']');
+    }
+    Ok(is_many || count > 0)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn selected(select: &Select) -> String {
-        let mut out = Vec::new();
-        push(select, br#"{"id":"1","name":"Rex","age":3}"#, &mut out).unwrap();
-        String::from_utf8(out).unwrap()
+/// Where the value of a name comes from, and its type.
+fn source(scope: &Scope<'_>, name: &str, inner: Option<Asked>) -> Answer<(Source, Kind)> {
+    let entity = scope.entity;
+    if name == "$id" {
+        let key = entity.schema.key_attribute();
+        return Ok((Source::Member { name: key.name.clone(), inner: None }, key.kind.clone()));
     }
-
-    #[test]
-    fn each_form_returns_what_it_promises() {
-        let names = || vec!["age".to_owned(), "nosuch".to_owned(), "name".to_owned()];
-        assert_eq!(selected(&Select::Values("name".into())), r#""Rex""#);
-        assert_eq!(selected(&Select::Values("nosuch".into())), "null");
-        assert_eq!(selected(&Select::Objects(names())), r#"{"age":3,"name":"Rex"}"#);
-        assert_eq!(selected(&Select::Arrays(names())), r#"[3,null,"Rex"]"#);
+    if name == "$updatedtime" {
+        return Ok((Source::Updated, Kind::Any));
     }
-
-    #[test]
-    fn different_selections_have_different_tags() {
-        let tags = [
-            Select::Values("a".into()).tag(),
-            Select::Objects(vec!["a".into()]).tag(),
-            Select::Arrays(vec!["a".into()]).tag(),
-            Select::Objects(vec!["b".into()]).tag(),
-        ];
-        let mut unique = tags.to_vec();
-        unique.sort();
-        unique.dedup();
-        assert_eq!(unique.len(), tags.len());
+    if let Some((relation, next)) = scope.follow(name)? {
+        let related = entity.table.related(&next.join(relation));
+        let related = related
+            .map_err(|error| Failure::internal("a relationship cannot be followed", &error))?;
+        let inner = inner.map(|asked| Selection::new(&next, asked)).transpose()?;
+        let kind = match &inner {
+            None => Kind::Object(next.entity.schema.attributes.clone()),
+            Some(inner) if inner.form == Form::Objects => {
+                Kind::Object(inner.schema.attributes.clone())
+            }
+            Some(_) => Kind::Any,
+        };
+        let is_many = relation.is_many;
+        let list = |kind| Kind::Array(Box::new(Element { kind, required: false }));
+        let kind = if is_many { list(kind) } else { kind };
+        return Ok((Source::Related { related, is_many, view: next.view, inner }, kind));
     }
+    if let Some((first, rest)) = name.split_once('.')
+        && entity.relation(first).is_some()
+    {
+        let sentence = format!("select({name}): write {first}{{{rest}}}");
+        return Err(Failure::new(Code::InvalidQuery, sentence));
+    }
+    if !scope.view.sees(name) {
+        return Ok((Source::Hidden, Kind::Any));
+    }
+    let kind = match (entity.schema.attribute(name), &inner) {
+        (Some(attribute), None) => attribute.kind.clone(),
+        _ => Kind::Any,
+    };
+    let inner = inner.map(Selection::within);
+    Ok((Source::Member { name: name.to_owned(), inner }, kind))
+}
+
+fn damaged(error: &serde_json::Error) -> Box<Failure> {
+    Failure::internal("a stored record cannot be read", error)
 }

@@ -5,6 +5,7 @@ use super::etag;
 use super::failure::store_failure;
 use super::guard::{self, Leave};
 use super::prepare::{self, Prepare};
+use super::query::Parsed;
 use super::table::TableResource;
 use crate::auth::access::Access;
 use crate::content::{Media, json};
@@ -101,12 +102,28 @@ async fn write_one(
     change: Change,
     body: Prepared,
 ) -> Answer<Response> {
+    refuse_relations(resource, &body)?;
     let asked = etag::precondition(&request.head.headers);
     let leave = change.leave(resource, access, &body)?;
     let op = change.op(resource, key, body, leave.when(asked.clone())?);
     let committed = commit(resource, services, vec![op]).await;
     committed.map_err(|failure| leave.explained(&asked, failure))?;
     Ok(reply::no_content())
+}
+
+/// Related records are stored under keys of their own, so a body that has them in it is a mistake.
+fn refuse_relations(resource: &TableResource, body: &Prepared) -> Answer<()> {
+    let entity = resource.entity();
+    if entity.relations.is_empty() {
+        return Ok(());
+    }
+    match body.names(&resource.schema).find(|name| entity.relation(name).is_some()) {
+        Some(name) => {
+            let sentence = format!("{name} is a relationship and cannot be assigned a value");
+            Err(Failure::new(Code::InvalidBody, sentence))
+        }
+        None => Ok(()),
+    }
 }
 
 /// `DELETE /Table/key`: answers whether there was a record.
@@ -139,7 +156,10 @@ pub(crate) async fn post(
 ) -> Answer<Response> {
     let media = Media::negotiate(&request.head.headers)?;
     let (bodies, is_array) = prepare::all(resource, services, request, Prepared::put).await?;
-    bodies.iter().try_for_each(|body| guard::insert(access, &resource.schema, body))?;
+    for body in &bodies {
+        refuse_relations(resource, body)?;
+        guard::insert(access, &resource.schema, body)?;
+    }
     let insert =
         |body: Prepared| Op::Insert { table: resource.table.clone(), key: body.key(), body };
     let outcomes = commit(resource, services, bodies.into_iter().map(insert).collect()).await?;
@@ -183,6 +203,7 @@ pub(crate) async fn collection(
     let mut limited = Leave::Always;
     let ops = bodies.into_iter().enumerate().map(|(index, body)| {
         let key = key_of(resource, &body, index)?;
+        refuse_relations(resource, &body)?;
         let leave = change.leave(resource, access, &body)?;
         if leave != Leave::Always {
             limited = leave;
@@ -203,10 +224,25 @@ fn key_of(resource: &TableResource, body: &Prepared, index: usize) -> Answer<Key
     })
 }
 
+/// Refuses what names no records, so that a slip does not empty a table.
+///
+/// # Errors
+/// 400.
+pub(crate) fn check_deletion(Parsed { query, select, .. }: &Parsed) -> Answer<()> {
+    let sentence = if query.filter.is_none() && query.key_prefix.is_none() {
+        "DELETE on a collection needs a condition, such as ?id=1"
+    } else if select.is_some() {
+        "select( ) has no meaning with DELETE"
+    } else {
+        return Ok(());
+    };
+    Err(Failure::new(Code::InvalidQuery, sentence))
+}
+
 /// `DELETE /Table/?conditions`: answers whether any record was deleted.
 ///
 /// # Errors
-/// 400 without a condition, so that a slip does not empty a table; else the failure that the client is told.
+/// The failure that the client is told.
 pub(crate) async fn delete_matching(
     resource: &TableResource,
     services: &Services,
@@ -214,10 +250,6 @@ pub(crate) async fn delete_matching(
     query: Query,
 ) -> Answer<Response> {
     let media = Media::negotiate(&request.head.headers)?;
-    if query.filter.is_none() && query.key_prefix.is_none() {
-        let sentence = "DELETE on a collection needs a condition, such as ?id=1";
-        return Err(Failure::new(Code::InvalidQuery, sentence));
-    }
     let run = resource.table.query(query);
     let mut run = run.map_err(|error| store_failure(&services.metrics, error))?;
     let mut deleted = false;

@@ -20,7 +20,7 @@ fn base(home: &Home) -> Value {
 /// A home with two tables.
 pub(super) fn home() -> Arc<Home> {
     Home::with_schema(
-        "type Dog @table @export { id: ID @primaryKey name: String }\n\
+        "type Dog @table @export { id: ID @primaryKey name: String motherId: ID pups: [Dog] @relationship(to: motherId) }\n\
          type Brief @table(expiration: 0.2) @export { id: ID @primaryKey }",
     )
 }

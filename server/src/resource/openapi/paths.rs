@@ -20,6 +20,7 @@ pub(super) const INTRODUCTION: &str = "Every answer comes in the media type that
 const QUERY: &str = "The query string is made of conditions joined by `&` (and) or `|` (or), grouped with `( )` or \
     `[ ]`: `attribute=value`, `attribute==value` (typed, `*` at the end matches the rest), `!=`, `=gt=`, `=ge=`, \
     `=lt=`, `=le=`, `=sw=`, `=ew=`, `=ct=`; and of `select(a,b)`, `sort(+a,-b)`, `limit(n)` or `limit(start,end)`. \
+    A relationship is followed as in `owner.name=Ann`, `sort(owner.name)` and `select(name,owner{name})`; `explain()` answers how the query is run. \
     With `select` the answer has another shape.";
 
 /// Problems that any request can end in.

@@ -16,6 +16,7 @@ pub(super) const CASES: &[Case] = &[
     ("logging.auditRetention", |live| log_shrinks(live, "logging.auditRetention", json!(1))),
     ("storage.expirySweepInterval", expiry_sweep_interval),
     ("query.sortRecordsMax", |live| query_limit(live, "query.sortRecordsMax", "sort(name)")),
+    ("query.relatedRecordsMax", related_records_max),
     ("query.scanRecordsMax", |live| query_limit(live, "query.scanRecordsMax", "name=none")),
 ];
 
@@ -106,6 +107,15 @@ fn log_shrinks(live: &Live, key: &str, value: Value) {
         fill(10);
         (bytes() < before).then_some(())
     });
+}
+
+fn related_records_max(live: &Live) {
+    let pups: Vec<_> = (0..5).map(|id| format!(r#"{{"id":"p{id}","motherId":"m"}}"#)).collect();
+    live.client().put("/Dog/", &format!(r#"[{{"id":"m"}},{}]"#, pups.join(","))).expect(204);
+    let status = || live.client().get("/Dog/m?select(pups)").status;
+    assert_eq!(status(), 200);
+    live.set(&[("query.relatedRecordsMax", json!(3))]);
+    eventually("the limit", || (status() == 400).then_some(()));
 }
 
 /// The table has more records than `query` may then sort or search.
