@@ -15,7 +15,7 @@ use crate::pool::Pool;
 use crate::reload::Reloads;
 use crate::route::Routes;
 use crate::telemetry::{self, NOTIFY};
-use crate::tls::Tls;
+use crate::tls::{self, Tls};
 use crate::worker::Common;
 use crate::workers::Workers;
 use crate::{admin, cpu};
@@ -137,6 +137,7 @@ pub(crate) struct App {
     health: Arc<Health>,
     /// What came of reading the configuration anew.
     pub reloads: Reloads,
+    certificates: Option<tls::Followed>,
     /// Where the application is served; none when `http.port` is null.
     pub http: Option<SocketAddr>,
     /// Where the application is served with TLS; none without `http.securePort`.
@@ -165,6 +166,7 @@ impl App {
         let count = cpu::workers_wanted(&config.threads);
         let pools = Pools::start(&config, count).map_err(StartError::system)?;
         let metrics = Metrics::default();
+        let certificates = tls.clone().map(|tls| tls::Followed::new(tls, &config));
         let [plain, secure, operations, operations_secure, admin_endpoint] =
             endpoints(&config, reach, tls)?;
         let address = |endpoint: &Option<Endpoint>| endpoint.as_ref().map(Endpoint::address);
@@ -174,24 +176,22 @@ impl App {
         let endpoints: Vec<_> = endpoints.collect();
         let (config, followed) = watch::channel(Arc::new(config));
         let (routes, routes_followed) = watch::channel(routes);
-        let reloads = Reloads::default();
+        let reloads = Reloads::of_configuration();
         let health = Health::new(
             followed.clone(),
-            reloads.clone(),
+            remarks(&reloads, certificates.as_ref()),
             endpoints.len() * count,
             metrics.clone(),
             store.clone(),
             names,
         );
-        let mut credentials_key = [0; 32];
-        getrandom::fill(&mut credentials_key).map_err(StartError::system)?;
         let common = Common {
             config: followed,
             pool: pools.work.clone(),
             logins: pools.logins.clone(),
             metrics: metrics.clone(),
             authority: Arc::clone(&authority),
-            credentials_key,
+            credentials_key: random_key()?,
             routes: routes_followed,
             connections: Arc::default(),
             bodies_bytes: Arc::default(),
@@ -203,6 +203,7 @@ impl App {
             .with(reloads.clone())
             .with(workers.counts())
             .with(cpu::Cpu { cgroup_root });
+        let sources = certificates.iter().cloned().fold(sources, admin::Sources::with);
         if let Some(listener) = admin_endpoint.and_then(|endpoint| endpoint.share(0, 1).pop()) {
             let health = Arc::clone(&health);
             admin::start(admin::Admin { health, sources }, listener).map_err(StartError::system)?;
@@ -217,6 +218,7 @@ impl App {
             routes,
             health,
             reloads,
+            certificates,
             http,
             https,
             operations: operations_at.into_iter().flatten().collect(),
@@ -242,6 +244,13 @@ impl App {
         self.store.set_limits(&store_options(&config));
         self.config.send_replace(Arc::new(config));
         self.keep_workers();
+    }
+
+    /// Uses changed certificates from now on; to be called now and then.
+    pub(crate) fn keep_certificates(&self) {
+        if let Some(certificates) = &self.certificates {
+            certificates.look(&self.config.borrow());
+        }
     }
 
     /// Has as many workers as the configuration and the CPUs of the pod ask for; to be called now and then.
@@ -290,6 +299,22 @@ impl App {
         }
         all_ended()
     }
+}
+
+/// What can be changed while the process runs, by the names under which `/readyz` speaks of it.
+fn remarks(
+    reloads: &Reloads,
+    certificates: Option<&tls::Followed>,
+) -> Vec<(&'static str, Reloads)> {
+    let certificates = certificates.map(|all| ("certificates", all.reloads()));
+    [("configuration", reloads.clone())].into_iter().chain(certificates).collect()
+}
+
+/// A key that is as old as the process.
+fn random_key() -> Result<[u8; 32], StartError> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(StartError::system)?;
+    Ok(key)
 }
 
 fn open_store(root: &Path, config: &Config) -> Result<Store, StartError> {

@@ -1,5 +1,6 @@
 //! The command line: what to do, with which configuration, and the exit code of it.
 
+mod certificates;
 mod check;
 mod reload;
 mod serve;
@@ -34,6 +35,8 @@ enum Verb {
     Dev(Options),
     /// Check the configuration and the applications, and print every problem
     Check(Options),
+    /// Make the self-signed certificate below the root anew; a running server takes it by itself
+    RenewCerts(Options),
     /// Print documentation, schema or effective values of the configuration
     Config {
         #[command(subcommand)]
@@ -93,6 +96,7 @@ pub fn main() -> ExitCode {
         Verb::Run(options) => serve::run(&options, Command::Run, keys),
         Verb::Dev(options) => serve::run(&options, Command::Dev, keys),
         Verb::Check(options) => check::check(&options, keys),
+        Verb::RenewCerts(options) => certificates::renew(&options, keys),
         Verb::Config { what: ConfigVerb::Docs } => say(&harper_config::markdown()),
         Verb::Config { what: ConfigVerb::Schema } => {
             say(&format!("{:#}\n", harper_config::json_schema()))

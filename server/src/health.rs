@@ -16,7 +16,7 @@ const ENDED: u64 = u64::MAX;
 pub(crate) struct Health {
     begun: Instant,
     config: watch::Receiver<Arc<Config>>,
-    reloads: Reloads,
+    reloads: Vec<(&'static str, Reloads)>,
     listeners_wanted: usize,
     listening: AtomicUsize,
     stopping: AtomicBool,
@@ -48,7 +48,7 @@ impl Health {
     #[must_use]
     pub(crate) fn new(
         config: watch::Receiver<Arc<Config>>,
-        reloads: Reloads,
+        reloads: Vec<(&'static str, Reloads)>,
         listeners_wanted: usize,
         metrics: Metrics,
         store: Store,
@@ -126,8 +126,10 @@ impl Health {
         let loaded =
             self.components.iter().map(|name| Check::new(format!("component {name}"), true, ""));
         checks.extend(loaded);
-        let remark = self.reloads.remark();
-        checks.push(Check { remark, ..Check::new("configuration", true, "") });
+        checks.extend(self.reloads.iter().map(|(name, reloads)| {
+            let remark = reloads.remark();
+            Check { remark, ..Check::new(*name, true, "") }
+        }));
         checks
     }
 

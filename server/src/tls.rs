@@ -6,12 +6,18 @@
 
 mod certificate;
 mod entry;
+mod files;
+mod follow;
 mod hosts;
+mod metrics;
 mod own;
+
+pub(crate) use follow::Followed;
 
 use arc_swap::ArcSwap;
 use entry::Entry;
-use harper_config::{Config, Problem, Severity};
+use files::Files;
+use harper_config::{Config, Problem, Severity, TlsEntry};
 use hosts::Hosts;
 use rustls::ServerConfig;
 use rustls::server::ClientHello;
@@ -66,6 +72,16 @@ impl Tls {
     }
 }
 
+/// Makes the self-signed certificate of a first start anew, whatever there is; a running server takes it by itself.
+///
+/// # Errors
+/// The configuration names certificates of its own, or the files cannot be written.
+pub(crate) fn renew(config: &Config) -> Result<PathBuf, TlsError> {
+    let keys = config.root_path.join(KEYS);
+    own::renew(config, &keys).map_err(|problem| TlsError(vec![problem]))?;
+    Ok(keys)
+}
+
 /// What is wrong with the certificates of a configuration. Files that a first start would make are not missed.
 #[must_use]
 pub(crate) fn check(config: &Config, root: &Path) -> Vec<Problem> {
@@ -79,9 +95,13 @@ pub(crate) fn check(config: &Config, root: &Path) -> Vec<Problem> {
 impl Generation {
     fn load(config: &Config, root: &Path) -> Result<Self, TlsError> {
         let keys = root.join(KEYS);
+        Self::make(&config.tls, &Files::read(&config.tls, &keys), &keys)
+    }
+
+    fn make(configured: &[TlsEntry], files: &Files, keys: &Path) -> Result<Self, TlsError> {
         let (mut entries, mut problems) = (Vec::new(), Vec::new());
-        for entry in &config.tls {
-            match Entry::load(entry, &keys) {
+        for entry in configured {
+            match Entry::make(entry, files, keys) {
                 Ok(entry) => entries.push(entry),
                 Err(found) => problems.extend(found),
             }

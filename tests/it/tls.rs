@@ -4,3 +4,5 @@ mod certificates;
 mod client;
 mod first_start;
 mod handshake;
+mod reload;
+mod resumption;

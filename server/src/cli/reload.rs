@@ -51,6 +51,7 @@ impl<'a> Followed<'a> {
                 self.reload(app);
             }
             app.keep_workers();
+            app.keep_certificates();
         }
     }
 

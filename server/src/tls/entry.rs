@@ -1,7 +1,8 @@
 //! One configured certificate: read, checked, and made into what a handshake uses.
 
 use super::certificate::Certificate;
-use super::{path_or, problem};
+use super::files::Files;
+use super::problem;
 use harper_config::{CipherSuite, Pem, Problem, TlsEntry, TlsVersion};
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -26,11 +27,11 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Reads and checks an entry; files that it does not name are in `keys`.
-    pub(super) fn load(entry: &TlsEntry, keys: &Path) -> Result<Self, Vec<Problem>> {
-        let chain = read(entry.certificate.as_ref(), keys, "certificate.pem", entry, "certificate")
+    /// Makes an entry of what was read, and checks it; files that it does not name are in `keys`.
+    pub(super) fn make(entry: &TlsEntry, files: &Files, keys: &Path) -> Result<Self, Vec<Problem>> {
+        let chain = Text::find(entry, "certificate", entry.certificate.as_ref(), files, keys)
             .and_then(|text| chain(&text));
-        let key = read(entry.private_key.as_ref(), keys, "privateKey.pem", entry, "privateKey")
+        let key = Text::find(entry, "privateKey", entry.private_key.as_ref(), files, keys)
             .and_then(|text| private_key(&text));
         let (chain, key) = match (chain, key) {
             (Ok(chain), Ok(key)) => (chain, key),
@@ -64,46 +65,47 @@ impl Entry {
 }
 
 /// PEM text that was read, and how to speak of it.
-struct Text {
-    bytes: Vec<u8>,
+struct Text<'a> {
+    bytes: &'a [u8],
     origin: String,
     key: String,
 }
 
-impl Text {
+impl<'a> Text<'a> {
+    fn find(
+        entry: &TlsEntry,
+        member: &str,
+        pem: Option<&'a Pem>,
+        files: &'a Files,
+        keys: &Path,
+    ) -> Result<Self, Problem> {
+        let key = format!("{}.{member}", entry.key);
+        let default = keys.join(format!("{member}.pem"));
+        let path = match pem {
+            Some(Pem::Inline(text)) => {
+                return Ok(Self { bytes: text.as_bytes(), origin: "inline PEM".to_owned(), key });
+            }
+            Some(Pem::Path(path)) => path,
+            None => &default,
+        };
+        let origin = path.display().to_string();
+        match files.get(path) {
+            Ok(bytes) => Ok(Self { bytes, origin, key }),
+            Err(error) => {
+                let hint = "a path, or the PEM text itself";
+                Err(problem(&origin, key, error.to_owned(), hint))
+            }
+        }
+    }
+
     fn refuse(&self, message: &str, hint: &str) -> Problem {
         problem(&self.origin, self.key.clone(), message.to_owned(), hint)
     }
 }
 
-fn read(
-    pem: Option<&Pem>,
-    keys: &Path,
-    default: &str,
-    entry: &TlsEntry,
-    member: &str,
-) -> Result<Text, Problem> {
-    let key = format!("{}.{member}", entry.key);
-    let configured = match pem {
-        Some(Pem::Inline(text)) => {
-            let bytes = text.clone().into_bytes();
-            return Ok(Text { bytes, origin: "inline PEM".to_owned(), key });
-        }
-        Some(Pem::Path(path)) => Some(path.as_path()),
-        None => None,
-    };
-    let path = path_or(configured, keys, default);
-    let origin = path.display().to_string();
-    let hint = "a path, or the PEM text itself";
-    match std::fs::read(&path) {
-        Ok(bytes) => Ok(Text { bytes, origin, key }),
-        Err(error) => Err(problem(&origin, key, error.to_string(), hint)),
-    }
-}
-
 /// The certificates of a text, the server's own first.
-fn chain(text: &Text) -> Result<Vec<CertificateDer<'static>>, Problem> {
-    let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text.bytes).collect();
+fn chain(text: &Text<'_>) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.bytes).collect();
     let chain = parsed.map_err(|error| text.refuse(&format!("not PEM: {error}"), ""))?;
     if chain.is_empty() {
         let hint = "it begins with -----BEGIN CERTIFICATE-----";
@@ -113,13 +115,13 @@ fn chain(text: &Text) -> Result<Vec<CertificateDer<'static>>, Problem> {
 }
 
 /// The one private key of a text. What is wrong with it is said without a word of it.
-fn private_key(text: &Text) -> Result<PrivateKeyDer<'static>, Problem> {
-    let words = String::from_utf8_lossy(&text.bytes);
+fn private_key(text: &Text<'_>) -> Result<PrivateKeyDer<'static>, Problem> {
+    let words = String::from_utf8_lossy(text.bytes);
     if words.contains("BEGIN ENCRYPTED PRIVATE KEY") || words.contains("Proc-Type: 4,ENCRYPTED") {
         let hint = "give it without a passphrase: openssl pkey -in FILE -out NEWFILE";
         return Err(text.refuse("the private key is encrypted", hint));
     }
-    PrivateKeyDer::from_pem_slice(&text.bytes).map_err(|_| {
+    PrivateKeyDer::from_pem_slice(text.bytes).map_err(|_| {
         let hint = "it begins with -----BEGIN PRIVATE KEY-----";
         text.refuse("there is no private key in it", hint)
     })

@@ -18,15 +18,18 @@ const LIFE: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 const LATE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The three files: authority, certificate, key.
-pub(super) const FILES: [&str; 3] = ["ca.pem", "certificate.pem", "privateKey.pem"];
+const FILES: [&str; 3] = ["ca.pem", "certificate.pem", "privateKey.pem"];
+
+/// Whether an entry takes the files in the directory of keys.
+fn is_used(config: &Config) -> bool {
+    let is_default = |entry: &TlsEntry| entry.certificate.is_none() && entry.private_key.is_none();
+    config.tls.iter().any(is_default)
+}
 
 /// Whether a start would make a certificate: an entry takes the files in `keys`, and neither is there.
 pub(super) fn is_wanted(config: &Config, keys: &Path) -> bool {
-    let is_default = |entry: &TlsEntry| entry.certificate.is_none() && entry.private_key.is_none();
     let [_, certificate, key] = FILES;
-    config.tls.iter().any(is_default)
-        && !keys.join(certificate).exists()
-        && !keys.join(key).exists()
+    is_used(config) && !keys.join(certificate).exists() && !keys.join(key).exists()
 }
 
 /// Makes a certificate when one is wanted.
@@ -42,8 +45,22 @@ pub(super) fn ensure(config: &Config, keys: &Path) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Makes them anew.
+pub(super) fn renew(config: &Config, keys: &Path) -> Result<(), Problem> {
+    if !is_used(config) {
+        let message = "certificates are configured, and they are not made here".to_owned();
+        return Err(problem(
+            "configuration",
+            "tls.certificate".into(),
+            message,
+            "renew them where they come from",
+        ));
+    }
+    make(keys)
+}
+
 /// Makes authority, certificate and key anew. The authority's own key is thrown away, so that nothing else can be signed with it.
-pub(super) fn make(keys: &Path) -> Result<(), Problem> {
+fn make(keys: &Path) -> Result<(), Problem> {
     let refuse = |message: String| problem(&keys.display().to_string(), "tls".into(), message, "");
     let [authority, certificate, key] = generate().map_err(|error| refuse(error.to_string()))?;
     let written = fs::create_dir_all(keys).and_then(|()| {

@@ -97,7 +97,7 @@ const SERVER: &[(&str, &[&str])] = &[
     ("components", &["auth"]),
     ("lag", &[]),
     ("listen", &["exchange", "tls"]),
-    ("tls", &[]),
+    ("tls", &["metrics", "reload", "telemetry"]),
     ("cpu", &["metrics"]),
     ("pool", &[]),
     ("error", &[]),

@@ -1,0 +1,91 @@
+//! Following the files of the certificates while the server runs.
+
+use super::files::Files;
+use super::{Generation, KEYS, Tls};
+use crate::reload::Reloads;
+use crate::telemetry::NOTIFY;
+use harper_config::{Config, TlsEntry};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What certificates are made of at one moment.
+#[derive(Clone, PartialEq)]
+struct Sources {
+    entries: Vec<TlsEntry>,
+    files: Files,
+}
+
+impl Sources {
+    fn read(config: &Config, keys: &std::path::Path) -> Self {
+        Self { entries: config.tls.clone(), files: Files::read(&config.tls, keys) }
+    }
+}
+
+/// Compares what certificates are made of with what it was. That follows any way of writing files, the exchanged symbolic link of
+/// a Kubernetes volume included. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Followed {
+    pub(super) tls: Arc<Tls>,
+    keys: PathBuf,
+    pub(super) reloads: Reloads,
+    seen: Arc<Mutex<Seen>>,
+}
+
+struct Seen {
+    /// What has been taken or refused.
+    settled: Sources,
+    /// What the last look found new; it is used when the next one finds the same, so that no half is.
+    unsettled: Option<Sources>,
+}
+
+impl Followed {
+    /// Follows the certificates that `tls` was opened with.
+    #[must_use]
+    pub(crate) fn new(tls: Arc<Tls>, config: &Config) -> Self {
+        let reloads = Reloads::of_certificates();
+        let keys = config.root_path.join(KEYS);
+        let settled = Sources::read(config, &keys);
+        Self { tls, keys, reloads, seen: Arc::new(Mutex::new(Seen { settled, unsettled: None })) }
+    }
+
+    /// What came of it.
+    #[must_use]
+    pub(crate) fn reloads(&self) -> Reloads {
+        self.reloads.clone()
+    }
+
+    /// Looks once; to be called now and then. A change takes effect for every worker at the same instant, or, when anything is
+    /// wrong with it, for none.
+    pub(crate) fn look(&self, config: &Config) {
+        let Some(found) = self.changed(config) else { return };
+        match Generation::make(&found.entries, &found.files, &self.keys) {
+            Ok(generation) => {
+                generation.warn_of_times();
+                self.tls.current.store(Arc::new(generation));
+                self.reloads.taken(&[]);
+                tracing::info!(target: NOTIFY, "the certificates have been read anew");
+            }
+            Err(error) => {
+                tracing::error!("the new certificates are refused, those before go on: {error}");
+                self.reloads.refused(&error.to_string());
+            }
+        }
+    }
+
+    /// What has changed, and has not changed since the last look.
+    fn changed(&self, config: &Config) -> Option<Sources> {
+        let now = Sources::read(config, &self.keys);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if now == seen.settled {
+            seen.unsettled = None;
+            return None;
+        }
+        if seen.unsettled.as_ref() != Some(&now) {
+            seen.unsettled = Some(now);
+            return None;
+        }
+        seen.settled = now.clone();
+        seen.unsettled = None;
+        Some(now)
+    }
+}
