@@ -52,6 +52,14 @@ fn it_listens_on_loopback_and_needs_no_password() {
 }
 
 #[test]
+fn it_ends_with_its_terminal() {
+    let home = Home::with_schema(ONE);
+    let mut server = home.launch_as("dev").start();
+    server.signal(rustix::process::Signal::HUP);
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
 fn writes_do_not_cause_reloads() {
     let home = Home::with_schema(ONE);
     let server = home.launch_as("dev").start();

@@ -20,9 +20,12 @@ pub(super) fn headers(services: &Services, request: &mut Request, response: &mut
         headers.insert(SERVER_TIMING, timing(request.took.as_micros()));
     }
     let is_http1 = request.head.version <= Version::HTTP_11;
+    if headers.contains_key(header::CONNECTION) {
+        return;
+    }
     if services.is_ending.get() && is_http1 {
         headers.insert(header::CONNECTION, CLOSE);
-    } else if stays_open(services, request) && !headers.contains_key(header::CONNECTION) {
+    } else if stays_open(services, request) {
         headers.insert(header::CONNECTION, KEEP_ALIVE);
         headers.insert(KEEP_ALIVE_NAME, services.headers.keep_alive.clone());
     }

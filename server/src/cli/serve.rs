@@ -50,7 +50,9 @@ pub(super) fn run(options: &Options, command: Command, keys: Keys) -> Result<(),
     announce(&app, command)?;
     let watched = settings.app.clone().filter(|_| command == Command::Dev);
     let followed = Followed::new(options, command, keys, settings);
-    let all_finished = until_stopped(app, watched, followed);
+    // closing the terminal ends what a person runs in it
+    let is_attended = command == Command::Dev || std::io::stdout().is_terminal();
+    let all_finished = until_stopped(app, watched, followed, is_attended);
     let all_finished = all_finished.map_err(|error| Failed::Error(error.to_string()))?;
     drop(guard);
     if all_finished { Ok(()) } else { Err(Failed::Error(String::new())) }
@@ -88,21 +90,25 @@ fn announce(app: &App, command: Command) -> Result<(), Failed> {
 }
 
 /// Follows what changes until the process is told to stop, then stops; told again, it gives up on what is under way.
-/// Returns whether all requests finished.
+/// SIGHUP is one more reason to read the configuration, or to stop where a person attends to the process. Returns
+/// whether all requests finished.
 fn until_stopped(
     app: App,
     watched: Option<PathBuf>,
     mut followed: Followed<'_>,
+    is_attended: bool,
 ) -> std::io::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
+        let mut left_alone = signal(SignalKind::hangup())?;
         let mut told_to_stop = async || {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                _ = left_alone.recv(), if is_attended => {}
             }
         };
         tokio::select! {

@@ -43,7 +43,8 @@ impl Live {
         limit_cpu(&home, "max");
         write(&home, pairs);
         let file = path(&home).display().to_string();
-        let server = home.launch_as("run").args(&["--config", &file]).start();
+        let launch = home.launch_as("run").args(&["--config", &file]);
+        let server = launch.set("operationsApi.network.port=127.0.0.1:0").start();
         Self { server, home }
     }
 

@@ -1,0 +1,189 @@
+//! `authentication.*` beyond passwords, and the Operations API: throttling, sessions, tokens, the log of events.
+
+use super::{Case, Live};
+use crate::harness::server::{PASSWORD, USERNAME};
+use crate::harness::{Reply, eventually};
+use base64::Engine;
+use serde_json::{Value, json};
+
+pub(super) const CASES: &[Case] = &[
+    ("authentication.enableSessions", enable_sessions),
+    ("authentication.cookie.expires", cookie_expires),
+    ("authentication.cookie.domains", cookie_domains),
+    ("authentication.sessionsMax", sessions_max),
+    ("authentication.operationTokenTimeout", |live| {
+        token_life(live, "authentication.operationTokenTimeout", "operation_token")
+    }),
+    ("authentication.refreshTokenTimeout", |live| {
+        token_life(live, "authentication.refreshTokenTimeout", "refresh_token")
+    }),
+    ("operationsApi.network.cors", operations_cors),
+    ("operationsApi.network.corsAccessList", operations_cors_access_list),
+    ("logging.auditAuthEvents.logFailed", |live| {
+        logs_events(live, "logging.auditAuthEvents.logFailed", "not the password")
+    }),
+    ("logging.auditAuthEvents.logSuccessful", |live| {
+        logs_events(live, "logging.auditAuthEvents.logSuccessful", PASSWORD)
+    }),
+];
+
+/// The counts of wrong passwords outlive a change of their limits.
+pub(super) const OWN: &[Case] = &[
+    ("authentication.throttle.attempts", throttle_attempts),
+    ("authentication.throttle.window", throttle_window),
+    ("authentication.throttle.entriesMax", throttle_entries_max),
+];
+
+fn login(live: &Live) -> Reply {
+    let body = json!({ "operation": "login", "username": USERNAME, "password": PASSWORD });
+    live.server.operations().post("/", &body.to_string())
+}
+
+fn enable_sessions(live: &Live) {
+    login(live).expect(200);
+    live.set(&[("authentication.enableSessions", json!(false))]);
+    eventually("logins to be refused", || (login(live).status == 400).then_some(()));
+}
+
+fn cookie_expires(live: &Live) {
+    let strangers = ("authentication.authorizeLocal", json!(false));
+    live.set(&[("authentication.cookie.expires", json!(500)), strangers]);
+    eventually("a session to end early", || {
+        let reply = login(live).expect(200);
+        let cookie = reply.header("set-cookie").split(';').next().unwrap().to_owned();
+        std::thread::sleep(std::time::Duration::from_millis(600));
+        let body = r#"{"operation":"user_info"}"#;
+        let client = live.server.operations();
+        let ask = client.request("POST", "/").header("cookie", &cookie).json(body);
+        (ask.send().status == 401).then_some(())
+    });
+}
+
+fn cookie_domains(live: &Live) {
+    let domain = || {
+        let body = json!({ "operation": "login", "username": USERNAME, "password": PASSWORD });
+        let client = live.server.operations();
+        let ask = client.request("POST", "/").header("host", "a.example.com");
+        let reply = ask.json(&body.to_string()).send().expect(200);
+        reply.header("set-cookie").contains("Domain=")
+    };
+    assert!(!domain());
+    live.set(&[("authentication.cookie.domains", json!([".example.com"]))]);
+    eventually("the cookie to name its domain", || domain().then_some(()));
+}
+
+fn sessions_max(live: &Live) {
+    login(live).expect(200);
+    live.set(&[("authentication.sessionsMax", json!(1))]);
+    eventually("the limit", || (login(live).status == 503).then_some(()));
+}
+
+fn token_life(live: &Live, key: &str, member: &str) {
+    let life = || {
+        let operation = "create_authentication_tokens";
+        let body = json!({ "operation": operation, "username": USERNAME, "password": PASSWORD });
+        let tokens = live.server.operations().post("/", &body.to_string()).expect(200).json();
+        let part = tokens[member].as_str().unwrap().split('.').nth(1).unwrap();
+        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(part).unwrap();
+        let claims: Value = serde_json::from_slice(&bytes).unwrap();
+        claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap()
+    };
+    assert!(life() > 90);
+    live.set(&[(key, json!("90s"))]);
+    eventually("a shorter life", || (life() == 90).then_some(()));
+}
+
+fn from_page(live: &Live) -> Reply {
+    let client = live.server.operations();
+    client.request("GET", "/health").header("origin", "http://a.example").send()
+}
+
+fn operations_cors(live: &Live) {
+    assert!(from_page(live).has("access-control-allow-origin"));
+    live.set(&[("operationsApi.network.cors", json!(false))]);
+    let is_off = || !from_page(live).has("access-control-allow-origin");
+    eventually("CORS to be off", || is_off().then_some(()));
+}
+
+fn operations_cors_access_list(live: &Live) {
+    live.set(&[("operationsApi.network.corsAccessList", json!(["http://a.example"]))]);
+    let admitted = || from_page(live).header("access-control-allow-credentials") == "true";
+    eventually("the origin to be listed", || admitted().then_some(()));
+}
+
+fn logs_events(live: &Live, key: &str, password: &str) {
+    // what is remembered is no event
+    let forget = ("authentication.cacheTTL", json!(0));
+    let events = || live.server.log().matches("auth-event").count();
+    let attempt = || live.client().login(USERNAME, password).get("/Dog/");
+    live.set(std::slice::from_ref(&forget));
+    let before = events();
+    attempt();
+    assert_eq!(events(), before);
+    live.set(&[forget, (key, json!(true))]);
+    eventually("an event", || {
+        attempt();
+        (events() > before).then_some(())
+    });
+}
+
+/// One wrong password after another, each a new one.
+fn guess(live: &Live, number: usize) -> Reply {
+    live.client().login("nobody", &format!("guess {number}")).get("/Dog/")
+}
+
+fn throttle_attempts(live: &Live) {
+    for number in 0..2 {
+        guess(live, number).expect(401);
+    }
+    live.set(&[("authentication.throttle.attempts", json!(1))]);
+    let mut number = 2;
+    eventually("a guess too many", || {
+        number += 1;
+        (guess(live, number).status == 429).then_some(())
+    });
+}
+
+fn throttle_window(live: &Live) {
+    let window = ("authentication.throttle.window", json!("1h"));
+    live.set(&[("authentication.throttle.attempts", json!(1)), window]);
+    let mut number = 0;
+    let refused = eventually("a guess too many", || {
+        number += 1;
+        Some(guess(live, number)).filter(|reply| reply.status == 429)
+    });
+    let wait: u64 = refused.header("retry-after").parse().unwrap();
+    assert!(wait > 120, "{refused}");
+}
+
+fn throttle_entries_max(live: &Live) {
+    // each guess comes from another address; what stays in the way of one user is that user's own count
+    let guess = |name: &str, number: usize| {
+        let client = live.client().login(name, &format!("guess {number}"));
+        let ask =
+            client.request("GET", "/Dog/").header("x-forwarded-for", &format!("10.0.0.{number}"));
+        ask.send().status
+    };
+    let limits = [
+        ("http.trustedProxies", json!(["127.0.0.1"])),
+        ("authentication.throttle.attempts", json!(1)),
+        ("authentication.throttle.window", json!("1h")),
+    ];
+    live.set(&limits);
+    eventually("a guess too many", || (guess("ann", 1) == 429).then_some(()));
+    let others = |from: usize| {
+        for number in from..from + 10 {
+            guess(&format!("user {number}"), number);
+        }
+    };
+    others(10);
+    assert_eq!(guess("ann", 2), 429, "all are remembered");
+    let [proxies, attempts, window] = limits;
+    live.set(&[proxies, attempts, window, ("authentication.throttle.entriesMax", json!(16))]);
+    let mut from = 20;
+    eventually("the count to be forgotten", || {
+        others(from);
+        from += 10;
+        (guess("ann", from) == 401).then_some(())
+    });
+}
