@@ -26,15 +26,15 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::{JoinSet, LocalSet, spawn_local};
 
 /// How often deadlines are looked at.
 const SWEEP: Duration = Duration::from_millis(250);
 /// How late the sweep may be without a second look.
 const LATE: Duration = Duration::from_millis(20);
-/// How often it is looked whether all connections have ended.
-const FINISHED_AGAIN: Duration = Duration::from_millis(5);
+/// How often connections are told to end that were too new before.
+const DRAIN_AGAIN: Duration = Duration::from_millis(100);
 /// How long accepting pauses when the process has no more file descriptors.
 const OUT_OF_FILES_PAUSE: Duration = Duration::from_millis(100);
 /// What a client beyond `http.connectionsMax` is told.
@@ -141,6 +141,7 @@ fn run(common: Common, seed: Seed) -> io::Result<()> {
             open: RefCell::default(),
             number: Cell::new(0),
             connections,
+            last_closed: Notify::new(),
             health,
         });
         spawn_local(Rc::clone(&worker).keep_time());
@@ -157,6 +158,8 @@ struct Worker {
     open: RefCell<HashMap<u64, Rc<ConnState>>>,
     number: Cell<u64>,
     connections: Arc<AtomicUsize>,
+    /// Told when the last open connection has closed.
+    last_closed: Notify,
     health: Arc<Health>,
 }
 
@@ -311,17 +314,16 @@ impl Worker {
 
     /// Lets every connection finish its request; returns when all have, or when the process gives up on them.
     async fn drain(&self, mut duty: watch::Receiver<Duty>) {
-        let finished = async {
-            while !self.open.borrow().is_empty() {
+        let tell_all = async {
+            loop {
                 let now = Instant::now();
-                for state in self.open.borrow().values() {
-                    state.drain(now);
-                }
-                tokio::time::sleep(FINISHED_AGAIN).await;
+                self.open.borrow().values().for_each(|state| state.drain(now));
+                tokio::time::sleep(DRAIN_AGAIN).await;
             }
         };
         tokio::select! {
-            () = finished => {}
+            () = self.finished() => {}
+            () = tell_all => {}
             _ = duty.wait_for(|duty| matches!(duty, Duty::End)) => {}
         }
     }
@@ -329,7 +331,7 @@ impl Worker {
     /// Returns when no connection is open.
     async fn finished(&self) {
         while !self.open.borrow().is_empty() {
-            tokio::time::sleep(FINISHED_AGAIN).await;
+            self.last_closed.notified().await;
         }
     }
 }
@@ -352,7 +354,11 @@ struct Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.worker.open.borrow_mut().remove(&self.number);
+        let mut open = self.worker.open.borrow_mut();
+        open.remove(&self.number);
+        if open.is_empty() {
+            self.worker.last_closed.notify_one();
+        }
         self.worker.connections.fetch_sub(1, Ordering::Relaxed);
         self.worker.shared.metrics.connections.add(-1);
     }
