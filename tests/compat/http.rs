@@ -102,7 +102,8 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     differs("http.logging", "to a file", "to standard output, the same words", |_| {
         let home = Home::empty();
-        let server = home.launch().set("http.logging={timing: true, id: true}").start();
+        let server =
+            home.launch().set("http.logging.timing=true").set("http.logging.id=true").start();
         server.client().get("/nothing");
         let line = server.line("GET /nothing");
         assert!(line.contains("HTTP/1.1 404") && line.contains("ms id: "), "{line}");

@@ -74,7 +74,7 @@ pub(crate) const ROWS: &[Row] = &[
         for _ in 0..20 {
             w.anyone().get("/").expect(200);
         }
-        assert_eq!(w.server.metric("harper_workers"), 2.0);
+        assert_eq!(w.server.metric("harper_workers_running"), 2.0);
     }),
     same("a port as host:port", |_| {
         Home::empty().launch().set("http.port=127.0.0.1:0").start();

@@ -82,7 +82,7 @@ impl World {
             .set("threads.count=2")
             .set("authentication.authorizeLocal=false")
             .set("http.corsAccessList=['https://listed.example']")
-            .set("http.keepAliveTimeout=30000")
+            .set("operationsApi.network.port=127.0.0.1:0")
             .start();
         let admin = server.client().login(harness::server::USERNAME, harness::server::PASSWORD);
         Self { server, admin }

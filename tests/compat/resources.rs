@@ -116,6 +116,7 @@ pub(crate) const PROMETHEUS: &[Row] = &[differs(
     "a separate component, gauges that a scrape resets",
     "built in, on the admin port, with conventional names and types",
     |w: &World| {
+        w.anyone().get("/");
         let page = w.server.admin().get("/metrics").expect(200).text();
         assert!(page.contains("# TYPE harper_http_requests_total counter"), "{page}");
     },
