@@ -1,6 +1,7 @@
 //! Logins, roles, tokens, cross-origin requests.
 
-use crate::harness::{Client, Home, Reply, client::basic, server};
+use crate::harness::client::basic;
+use crate::harness::{Client, Home, Reply, server};
 use crate::{Row, World, differs, later, same};
 use serde_json::{Value, json};
 
@@ -32,11 +33,7 @@ pub(crate) const ROWS: &[Row] = &[
                 w.anyone().request("GET", "/Dog/").header("authorization", value).send()
             };
             ask("Nope abc").expect(401);
-            let basic = crate::harness::client::basic(&format!(
-                "{}:{}",
-                crate::harness::server::USERNAME,
-                crate::harness::server::PASSWORD
-            ));
+            let basic = basic(&format!("{}:{}", server::USERNAME, server::PASSWORD));
             ask(&basic.replace("Basic", "bAsIc")).expect(200);
         },
     ),
@@ -50,7 +47,7 @@ pub(crate) const ROWS: &[Row] = &[
     }),
     same("inactive", |w| {
         user(w, "sleeper", "reader");
-        operation(w, json!({"operation": "alter_user", "username": "sleeper", "active": false}))
+        operation(w, &json!({"operation": "alter_user", "username": "sleeper", "active": false}))
             .expect(200);
         let refused = w.anyone().login("sleeper", "x").get("/Dog/1").expect(401);
         assert_eq!(refused.error(), "Cannot complete request: User is inactive");
@@ -164,7 +161,7 @@ pub(crate) const ROWS: &[Row] = &[
     }),
 ];
 
-fn operation(w: &World, body: Value) -> Reply {
+fn operation(w: &World, body: &Value) -> Reply {
     let admin = w.server.operations().login(server::USERNAME, server::PASSWORD);
     admin.post("/", &body.to_string())
 }
@@ -172,7 +169,7 @@ fn operation(w: &World, body: Value) -> Reply {
 /// A user with the password `x`; one that is there already is as good.
 fn user(w: &World, name: &str, role: &str) {
     let body = json!({"operation": "add_user", "username": name, "password": "x", "role": role, "active": true});
-    let status = operation(w, body).status;
+    let status = operation(w, &body).status;
     assert!(status == 200 || status == 409, "{status}");
 }
 
