@@ -224,6 +224,32 @@ fn an_idle_connection_outlives_its_worker_and_a_retired_one_comes_back() {
 }
 
 #[test]
+fn downloads_and_uploads_under_way_are_completed_by_a_retired_worker() {
+    let live = Live::start_with(home(), &[("threads.count", json!(4))]);
+    let record = |id: usize| format!(r#"{{"id":"{id}","name":"{}"}}"#, "x".repeat(1000));
+    let records: Vec<_> = (0..4000).map(record).collect();
+    live.client().put("/Dog/", &format!("[{}]", records.join(","))).expect(204);
+    let mut downloads: Vec<_> = (0..8).map(|_| live.wire()).collect();
+    for wire in &mut downloads {
+        assert_eq!(wire.get("/Dog/").head().unwrap().0, 200);
+    }
+    let mut uploads: Vec<_> = (0..8).map(|_| live.wire()).collect();
+    for wire in &mut uploads {
+        wire.send("PUT /Dog/up HTTP/1.1\r\nHost: localhost\r\nContent-Length: 14\r\n\r\n{\"name\"");
+    }
+    live.set(&[("threads.count", json!(1))]);
+    follows(&live, 1.0);
+    for mut wire in downloads {
+        let body = wire.chunks().expect("the whole answer").concat();
+        let list: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(list.as_array().unwrap().len(), 4000);
+    }
+    for mut wire in uploads {
+        wire.send(":\"Rex\"}").reply().expect(204);
+    }
+}
+
+#[test]
 fn counters_do_not_fall_when_a_worker_goes() {
     let live = Live::start_with(home(), &[("threads.count", json!(4))]);
     for _ in 0..40 {
