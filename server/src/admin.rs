@@ -4,6 +4,7 @@
 use crate::health::{Check, Health};
 use crate::listen::Listener;
 use crate::metrics::{Metrics, counter_metric, family, gauge_metric};
+use crate::otlp;
 use crate::pool::Pool;
 use bytes::Bytes;
 use harper_store::{DatabaseStats, Store};
@@ -176,12 +177,22 @@ impl Collector for Parts {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        use crate::metrics::gauge;
+        use crate::metrics::{counter, gauge};
         let mut families = vec![gauge(
             "harper_pool_queue",
             "Blocking work that waits for a thread.",
             self.pool.waiting() as f64,
         )];
+        families.push(counter(
+            "harper_otlp_exported_total",
+            "Spans that the collector of traces has taken.",
+            otlp::exported() as f64,
+        ));
+        families.push(counter(
+            "harper_otlp_dropped_total",
+            "Spans lost because the queue was full or the collector did not take them.",
+            otlp::dropped() as f64,
+        ));
         let version = gauge_metric(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
         families.push(family(
             "harper_build_info",

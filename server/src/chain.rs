@@ -15,6 +15,7 @@ mod request_id;
 mod security;
 mod stamp;
 mod timeout;
+mod trace;
 
 use crate::error::Answer;
 use crate::exchange::{Request, RequestBody, Response};
@@ -27,6 +28,8 @@ use http::{HeaderValue, header};
 /// The layers there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layer {
+    /// The trace that a request is part of.
+    Trace,
     /// The request log.
     Log,
     /// `Server`, `Server-Timing`, connection headers.
@@ -53,11 +56,12 @@ pub(crate) enum Layer {
     Compress,
 }
 
-/// The order. The log is outermost and sees what is sent; stamp is next, so that every answer carries its headers and
+/// The order. Trace and log are outermost and see what is sent; stamp is next, so that every answer carries its headers and
 /// the time counts what all others do; who asks and how the request is called is known before anything can be refused;
 /// framing is checked before anything else is believed; what has waited too long costs nothing more; CORS answers
 /// preflights, which carry no credentials, before the login, and lets pages read any refusal after it; an address is limited before the login, which costs most.
-pub(crate) const ORDER: [Layer; 12] = [
+pub(crate) const ORDER: [Layer; 13] = [
+    Layer::Trace,
     Layer::Log,
     Layer::Stamp,
     Layer::Client,
@@ -76,6 +80,7 @@ impl Layer {
     /// The layer's word on a request: an answer, a failure, or none to go on.
     async fn request(self, services: &Services, request: &mut Request) -> Answer<Option<Response>> {
         match self {
+            Self::Trace => trace::find(services, request),
             Self::Client => client::identify(services, request),
             Self::RequestId => request_id::take(services, request),
             Self::Framing => framing::check(services, request)?,
@@ -92,6 +97,7 @@ impl Layer {
     /// What the layer adds to a response.
     async fn response(self, services: &Services, request: &mut Request, response: &mut Response) {
         match self {
+            Self::Trace => trace::export(services, request, response),
             Self::Log => log::line(services, request, response),
             Self::Stamp => stamp::headers(services, request, response),
             Self::RequestId => request_id::header(services, request, response),

@@ -2,6 +2,8 @@
 //! here knows a protocol, a route or a store.
 
 mod id;
+mod summary;
+mod trace;
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -21,6 +23,8 @@ use crate::auth::Identity;
 use crate::auth::cookie::Scope;
 use crate::error::Failure;
 pub(crate) use id::RequestId;
+pub(crate) use summary::Summary;
+pub(crate) use trace::{TraceContext, to_hex};
 
 /// A later part of the answer could not be made; the connection is broken off, so that the client sees it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -66,6 +70,10 @@ pub(crate) struct Request {
     pub identity: Identity,
     /// What the client may still ask for; set where requests are limited.
     pub quota: Option<Quota>,
+    /// The trace that the request is part of, where something tells of it.
+    pub trace: Option<TraceContext>,
+    /// The path under which the resource that answers is exported; set for traces alone.
+    pub route: Option<String>,
     /// Why the protocol refuses this request; the chain answers with it.
     pub refused: Option<Box<Failure>>,
     /// Bytes of the body that have been read.
@@ -161,6 +169,8 @@ impl Request {
             took: Duration::ZERO,
             identity: Identity::Anonymous,
             quota: None,
+            trace: None,
+            route: None,
             refused: None,
             body_bytes: 0,
             held: Held::default(),

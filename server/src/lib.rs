@@ -21,6 +21,7 @@ mod lag;
 mod listen;
 mod metrics;
 mod ops;
+mod otlp;
 mod pool;
 mod reload;
 mod reply;

@@ -87,6 +87,9 @@ impl Routes {
         // the URI is cheap to clone and frees the request to be changed
         let uri = request.head.uri.clone();
         if let Some((table, rest)) = self.find(uri.path()) {
+            if request.trace.is_some() {
+                request.route = Some(format!("/{}", table.path));
+            }
             return table.answer(services, request, rest).await;
         }
         if let Some(about) = self.about.as_ref().filter(|_| uri.path() == openapi::PATH) {

@@ -5,6 +5,7 @@ mod limit;
 mod proxies;
 mod request_id;
 mod timeout;
+mod trace;
 
 use crate::harness::Home;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! What every test stands on: a home for one server, the server's process, clients, and waiting with an end.
 
 pub(crate) mod client;
+pub(crate) mod collector;
 pub(crate) mod server;
 pub(crate) mod wire;
 

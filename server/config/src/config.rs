@@ -1,6 +1,7 @@
 //! The configuration as the server uses it: built values, nested by their owner.
 
 mod http;
+mod telemetry;
 
 use crate::headers;
 mod authentication;
@@ -21,6 +22,8 @@ pub use http::{
     Compression, Cors, HttpLogging, Proxies, RateLimit, RateLimitBy, RequestId, RequestLogFormat,
 };
 
+pub use telemetry::{Otlp, Telemetry};
+
 /// A valid configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -40,6 +43,8 @@ pub struct Config {
     pub operations_api: OperationsApi,
     /// `logging.*`
     pub logging: Logging,
+    /// `telemetry.*`
+    pub telemetry: Telemetry,
     /// `storage.*`
     pub storage: Storage,
     /// `query.*`
@@ -249,6 +254,7 @@ impl Reader<'_> {
                 level: self.text("logging.level"),
                 json: self.text("logging.format") == "json",
             },
+            telemetry: self.telemetry(),
             storage: self.storage(),
             query: Query {
                 sort_records_max: self.size("query.sortRecordsMax"),

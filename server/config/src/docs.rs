@@ -127,7 +127,7 @@ fn kind_schema(kind: Kind) -> Map<String, Value> {
         Kind::Port => json!({"anyOf": [
             {"type": ["integer", "null"], "minimum": 0, "maximum": 65535}, {"type": "string", "pattern": ":[0-9]+$"}]}),
         Kind::Millis | Kind::Bytes => json!({"type": ["integer", "string", "null"]}),
-        Kind::Text | Kind::Path | Kind::HeaderName | Kind::HeaderValue => {
+        Kind::Text | Kind::Path | Kind::HeaderName | Kind::HeaderValue | Kind::Url => {
             json!({"type": ["string", "null"]})
         }
         Kind::Choice(words) => json!({"enum": words}),
@@ -137,6 +137,8 @@ fn kind_schema(kind: Kind) -> Map<String, Value> {
         }
         Kind::SecurityHeaders => json!({"type": ["boolean", "object", "null"],
             "additionalProperties": {"type": ["string", "null"]}}),
+        Kind::Ratio => json!({"type": ["number", "null"], "minimum": 0, "maximum": 1}),
+        Kind::Pairs => json!({"type": ["array", "object", "string", "null"]}),
         Kind::Any => json!({}),
     };
     schema.as_object().cloned().unwrap_or_default()
@@ -158,6 +160,9 @@ fn kind_words(kind: Kind) -> String {
         Kind::TextList => "list of texts".into(),
         Kind::Networks => "list of addresses and networks".into(),
         Kind::HeaderName => "name of a header".into(),
+        Kind::Ratio => "0 … 1".into(),
+        Kind::Url => "URL".into(),
+        Kind::Pairs => "list of `name=value`".into(),
         Kind::HeaderValue => "value of a header".into(),
         Kind::SecurityHeaders => "true or false, or headers".into(),
         Kind::Sections => "list of mappings".into(),

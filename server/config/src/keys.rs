@@ -31,6 +31,12 @@ pub enum Kind {
     HeaderName,
     /// The value of an HTTP header; empty text leaves the header out.
     HeaderValue,
+    /// A number from 0 to 1.
+    Ratio,
+    /// The URL of an HTTP server.
+    Url,
+    /// A list of `name=value`.
+    Pairs,
     /// `true` or `false`, or a mapping of header names to values, null leaving one out.
     SecurityHeaders,
     /// A list of mappings; each has the members of the section of the same name.
@@ -76,6 +82,8 @@ pub struct Key {
     pub support: Support,
     /// When a change takes effect.
     pub reload: Reload,
+    /// Whether its value must not be shown.
+    pub is_secret: bool,
     /// Other names under which Harper knows it, separated by spaces; empty when there are none.
     pub alias: &'static str,
 }
@@ -89,7 +97,16 @@ impl Key {
         default: &'static str,
         doc: &'static str,
     ) -> Self {
-        Self { name, kind, default, doc, support: Support::Yes, reload: Reload::Restart, alias: "" }
+        Self {
+            name,
+            kind,
+            default,
+            doc,
+            support: Support::Yes,
+            reload: Reload::Restart,
+            is_secret: false,
+            alias: "",
+        }
     }
 
     /// The same key with another support.
@@ -110,6 +127,13 @@ impl Key {
     #[must_use]
     pub const fn live(mut self) -> Self {
         self.reload = Reload::Live;
+        self
+    }
+
+    /// The same key, whose value is never shown.
+    #[must_use]
+    pub const fn secret(mut self) -> Self {
+        self.is_secret = true;
         self
     }
 

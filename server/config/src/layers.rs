@@ -232,7 +232,8 @@ impl Layers {
                 self.values.insert(key.name, (value, origin));
             }
             Err(expected) => {
-                let message = format!("{expected}, found {}", shortened(written));
+                let found = if key.is_secret { "a secret".into() } else { shortened(written) };
+                let message = format!("{expected}, found {found}");
                 self.problem(Severity::Error, path, &origin, message, String::new());
             }
         }
@@ -391,9 +392,12 @@ impl Layers {
 /// A word of the environment or the command line; structured values are written as JSON.
 fn from_word(kind: Kind, text: &str) -> Value {
     match kind {
-        Kind::TextList | Kind::Networks | Kind::SecurityHeaders | Kind::Sections | Kind::Any => {
-            tree::parse(text).map_or_else(|_| Value::from(text), |node| node.to_json())
-        }
+        Kind::TextList
+        | Kind::Networks
+        | Kind::SecurityHeaders
+        | Kind::Sections
+        | Kind::Pairs
+        | Kind::Any => tree::parse(text).map_or_else(|_| Value::from(text), |node| node.to_json()),
         _ if text == "null" => Value::Null,
         _ => Value::from(text),
     }
@@ -508,6 +512,13 @@ mod tests {
             ]
         );
         assert!(problems("http: {proxyProtocol: true, trustedProxies: 10.0.0.0/8}").is_empty());
+    }
+
+    #[test]
+    fn a_secret_is_not_in_the_problem_about_it() {
+        let found = problems("telemetry: {otlp: {headers: [api-key]}}");
+        assert_eq!(found.len(), 1);
+        assert!(!found[0].contains("api-key") && found[0].contains("name=value"), "{found:?}");
     }
 
     #[test]

@@ -21,8 +21,8 @@ mod value;
 pub use ciphers::CipherSuite;
 pub use config::{
     Admin, AuthAudit, Authentication, Compression, Config, Cors, Http, HttpLogging, Logging,
-    OperationsApi, Proxies, Query, RateLimit, RateLimitBy, RequestId, RequestLogFormat, Sessions,
-    Shutdown, Storage, Threads, ThreadsBasis, Throttle, Tokens,
+    OperationsApi, Otlp, Proxies, Query, RateLimit, RateLimitBy, RequestId, RequestLogFormat,
+    Sessions, Shutdown, Storage, Telemetry, Threads, ThreadsBasis, Throttle, Tokens,
 };
 pub use docs::{json_schema, markdown};
 pub use keys::{Key, Kind, Reload, Support, find, find_by_env};

@@ -4,8 +4,8 @@
 
 use crate::keys::{Key, Kind, Support};
 use Kind::{
-    Any, AutoOr, Bool, Bytes, Choice, HeaderName, HeaderValue, Int, Millis, Networks, Path, Port,
-    Sections, SecurityHeaders, Text, TextList,
+    Any, AutoOr, Bool, Bytes, Choice, HeaderName, HeaderValue, Int, Millis, Networks, Pairs, Path,
+    Port, Ratio, Sections, SecurityHeaders, Text, TextList, Url,
 };
 
 const LEVELS: &[&str] = &["trace", "debug", "info", "warn", "error", "fatal", "notify"];
@@ -152,6 +152,14 @@ pub const KEYS: &[Key] = &[
     key("logging.auditAuthEvents.logFailed", Bool, "false", "Logs refused credentials.").live(),
     key("logging.auditAuthEvents.logSuccessful", Bool, "false", "Logs accepted credentials, when they are verified anew.").live(),
     key("logging.external", Any, "", "Log of application code.").support(SCRIPT),
+    // traces
+    key("telemetry.serviceName", Text, "harper-server", "Name of this service in traces (`service.name`)."),
+    key("telemetry.attributes", Pairs, "", "More that traces tell of this service, such as `deployment.environment.name=production`."),
+    key("telemetry.sampleRatio", Ratio, "1", "Share of the traces that begin here which is recorded. A request that belongs to a trace already (`traceparent`) follows the trace.").live(),
+    key("telemetry.otlp.endpoint", Url, "", "Collector of traces (OTLP over HTTP, protobuf), such as `http://collector:4318`; `/v1/traces` is added to a URL without a path. Unset: nothing is recorded."),
+    key("telemetry.otlp.headers", Pairs, "", "Headers of each request to the collector, such as an API key; never shown.").secret(),
+    key("telemetry.otlp.queueMax", Int(1, 1_000_000), "4096", "Spans that may wait for the collector; one more is dropped and counted."),
+    key("telemetry.otlp.timeout", Millis, "10s", "Time for the collector to answer."),
     // storage
     key("storage.path", Path, "", "Directory of the databases; `<rootPath>/database` when unset."),
     key("storage.writeAsync", Bool, "false", "Answers writes after one sync of the disk instead of two: a power failure may lose the last ones, but never harms the database, and `kill -9` loses nothing."),

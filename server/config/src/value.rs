@@ -37,6 +37,9 @@ pub(crate) fn normalize(kind: Kind, written: &Value) -> Result<Value, String> {
         Kind::Choice(words) => choice(words, written),
         Kind::TextList => list(written),
         Kind::Networks => networks(written),
+        Kind::Ratio => ratio(written),
+        Kind::Url => url(written),
+        Kind::Pairs => pairs(written),
         Kind::HeaderName => headers::name(written),
         Kind::HeaderValue => headers::value(written),
         Kind::SecurityHeaders => headers::security(written),
@@ -92,6 +95,49 @@ fn list(written: &Value) -> Result<Value, String> {
             .collect(),
         _ => Err("expected a list of texts".into()),
     }
+}
+
+fn ratio(written: &Value) -> Result<Value, String> {
+    let number = match written {
+        Value::String(word) => word.trim().parse().ok(),
+        _ => written.as_f64(),
+    };
+    let number = number.filter(|number| (0.0..=1.0).contains(number));
+    number.map(Value::from).ok_or_else(|| "expected a number from 0 to 1".into())
+}
+
+/// `http` or `https`, a host, perhaps a port and a path.
+fn url(written: &Value) -> Result<Value, String> {
+    let is_good = |text: &String| {
+        let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+        let host = rest.map(|rest| rest.split('/').next().unwrap_or_default());
+        host.is_some_and(|host| !host.is_empty() && !host.contains('@'))
+            && text.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    text(written).filter(is_good).map(Value::from).ok_or_else(|| {
+        "expected a URL such as http://collector:4318, without a user or a password".into()
+    })
+}
+
+/// A mapping, or texts with an equals sign; as such texts.
+fn pairs(written: &Value) -> Result<Value, String> {
+    let expected = || "expected a list of name=value".to_owned();
+    let items: Vec<String> = match written {
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| Some(format!("{name}={}", text(value)?)))
+            .collect::<Option<_>>()
+            .ok_or_else(expected)?,
+        _ => match list(written).map_err(|_| expected())? {
+            Value::Array(items) => items.iter().filter_map(text).collect(),
+            _ => Vec::new(),
+        },
+    };
+    let is_pair = |item: &&String| item.split_once('=').is_none_or(|(name, _)| name.is_empty());
+    if items.iter().find(is_pair).is_some() {
+        return Err(expected());
+    }
+    Ok(json!(items))
 }
 
 /// Addresses and networks, as networks.
@@ -192,6 +238,10 @@ mod tests {
         assert_eq!(ok(Kind::Port, json!("127.0.0.1:80")), json!("127.0.0.1:80"));
         assert_eq!(ok(Kind::Port, json!("[::1]:80")), json!("[::1]:80"));
         assert_eq!(ok(Kind::AutoOr(1, 9), json!("auto")), json!("auto"));
+        assert_eq!(ok(Kind::Ratio, json!("0.25")), json!(0.25));
+        assert_eq!(ok(Kind::Url, json!("http://[::1]:4318/x")), json!("http://[::1]:4318/x"));
+        assert_eq!(ok(Kind::Pairs, json!("a=b,c=d=e")), json!(["a=b", "c=d=e"]));
+        assert_eq!(ok(Kind::Pairs, json!({"a": 1})), json!(["a=1"]));
         assert_eq!(ok(Kind::Bool, json!("true")), json!(true));
         assert_eq!(ok(Kind::TextList, json!("a, b")), json!(["a", "b"]));
         assert_eq!(ok(Kind::TextList, json!([null, "a"])), json!(["a"]));
@@ -210,6 +260,12 @@ mod tests {
         assert!(bad(Kind::Millis, json!("5 weeks")).contains("milliseconds"));
         assert!(bad(Kind::Choice(&["a", "b"]), json!("c")).contains("a, b"));
         assert!(bad(Kind::Networks, json!(["::1", "10.0.0.0/33"])).contains("`10.0.0.0/33`"));
+        assert!(bad(Kind::Ratio, json!(1.5)).contains("from 0 to 1"));
+        for url in ["collector:4318", "grpc://a", "http://", "http://u:p@a", "http://a b"] {
+            assert!(bad(Kind::Url, json!(url)).contains("http://collector"), "{url}");
+        }
+        assert!(bad(Kind::Pairs, json!("a")).contains("name=value"));
+        assert!(bad(Kind::Pairs, json!({"a": []})).contains("name=value"));
         assert!(bad(Kind::Networks, json!("localhost")).contains("`localhost`"));
     }
 }

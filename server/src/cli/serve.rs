@@ -6,6 +6,7 @@ use super::{Failed, Options, say};
 use crate::app::{App, Plan};
 use crate::components;
 use crate::listen::Reach;
+use crate::otlp;
 use crate::telemetry::{self, NOTIFY};
 use crate::tls::Tls;
 use notify::Watcher;
@@ -40,6 +41,8 @@ pub(super) fn run(options: &Options, command: Command, keys: Keys) -> Result<(),
     for problem in &problems {
         tracing::warn!("{problem}");
     }
+    let traces =
+        otlp::start(&config.telemetry).map_err(|error| Failed::Error(error.to_string()))?;
     let credentials = sources::credentials()?;
     let reach = if command == Command::Dev { Reach::Loopback } else { Reach::Everyone };
     let root = config.root_path.clone();
@@ -54,6 +57,7 @@ pub(super) fn run(options: &Options, command: Command, keys: Keys) -> Result<(),
     let is_attended = command == Command::Dev || std::io::stdout().is_terminal();
     let all_finished = until_stopped(app, watched, followed, is_attended);
     let all_finished = all_finished.map_err(|error| Failed::Error(error.to_string()))?;
+    drop(traces);
     drop(guard);
     if all_finished { Ok(()) } else { Err(Failed::Error(String::new())) }
 }

@@ -27,7 +27,7 @@ const SHARED: &[&[Case]] = &[
 ];
 
 /// The cases that need a server of their own.
-const OWN: &[&[Case]] = &[auth::OWN, rest::OWN];
+const OWN: &[&[Case]] = &[auth::OWN, chain::OWN, rest::OWN];
 
 #[test]
 fn every_live_key_has_a_case() {

@@ -28,7 +28,7 @@ const TOP: [&str; 13] = [
 
 /// Which modules of the server a module may name, from the top down.
 const SERVER: &[(&str, &[&str])] = &[
-    ("cli", &["app", "components", "listen", "reload", "telemetry", "tls"]),
+    ("cli", &["app", "components", "listen", "otlp", "reload", "telemetry", "tls"]),
     (
         "app",
         &[
@@ -51,7 +51,7 @@ const SERVER: &[(&str, &[&str])] = &[
         ],
     ),
     ("workers", &["listen", "metrics", "worker"]),
-    ("admin", &["health", "listen", "metrics", "pool"]),
+    ("admin", &["health", "listen", "metrics", "otlp", "pool"]),
     (
         "worker",
         &[
@@ -70,6 +70,7 @@ const SERVER: &[(&str, &[&str])] = &[
             "exchange",
             "metrics",
             "ops",
+            "otlp",
             "pool",
             "reply",
             "resource",
@@ -89,6 +90,7 @@ const SERVER: &[(&str, &[&str])] = &[
     ("content", &["error"]),
     ("services", &["auth", "error", "exchange", "headers", "lag", "metrics", "pool"]),
     ("auth", &["error", "metrics", "pool", "telemetry"]),
+    ("otlp", &["exchange"]),
     ("exchange", &["auth", "error"]),
     ("headers", &[]),
     ("health", &["metrics", "reload"]),

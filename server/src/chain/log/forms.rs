@@ -2,7 +2,7 @@
 //! [`Entry`] and of what was sent.
 
 use super::entry::Entry;
-use crate::exchange::Sent;
+use crate::exchange::{Sent, to_hex};
 use harper_config::RequestLogFormat;
 use http::{HeaderMap, HeaderValue, Method};
 use jiff::Timestamp;
@@ -27,13 +27,13 @@ pub(super) fn line(entry: &Entry, sent: Sent) -> Vec<u8> {
 fn text(entry: &Entry, now: Timestamp) -> String {
     let mut line = format!("{now:.3} [{}] [{}] [{}]: ", thread(), level(entry), entry.tag);
     // writing to a string cannot fail
-    let _ = write!(line, "{} {} {}", entry.method, entry.target, entry.protocol());
+    let _ = write!(line, "{} {} {}", entry.summary.method, entry.summary.target, entry.protocol());
     for (name, value) in entry.headers.iter().flatten() {
         let _ = write!(line, " {name}: {value:?}");
     }
-    let _ = write!(line, " {}", entry.status);
+    let _ = write!(line, " {}", entry.summary.status);
     if entry.has_timing {
-        let _ = write!(line, " {:.2}ms", entry.took.as_secs_f64() * 1000.0);
+        let _ = write!(line, " {:.2}ms", entry.summary.took.as_secs_f64() * 1000.0);
     }
     if let Some(number) = entry.number {
         let _ = write!(line, " id: {number}");
@@ -42,7 +42,7 @@ fn text(entry: &Entry, now: Timestamp) -> String {
 }
 
 fn level(entry: &Entry) -> &'static str {
-    match entry.status {
+    match entry.summary.status {
         500.. => "error",
         400.. => "warn",
         _ => "info",
@@ -79,6 +79,10 @@ struct Line<'a> {
     user: Option<&'a str>,
     request_id: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    span_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     user_agent: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     referer: Option<Cow<'a, str>>,
@@ -95,28 +99,33 @@ fn json(entry: &Entry, sent: Sent, now: Timestamp) -> String {
     let line = Line {
         timestamp: format!("{now:.6}"),
         level: level(entry).to_ascii_uppercase(),
-        message: format!("{} {} {protocol} {}", entry.method, entry.target, entry.status),
+        message: format!(
+            "{} {} {protocol} {}",
+            entry.summary.method, entry.summary.target, entry.summary.status
+        ),
         target: &entry.tag,
         thread_name: thread(),
-        method: entry.method.as_str(),
-        path: entry.target.path(),
-        query: entry.target.query(),
+        method: entry.summary.method.as_str(),
+        path: entry.summary.target.path(),
+        query: entry.summary.target.query(),
         protocol,
-        host: entry.host.as_ref().map(lossy),
-        status: entry.status,
-        duration_ms: millis(entry.started.elapsed()),
-        head_ms: millis(entry.took),
-        bytes_in: entry.body_bytes,
+        host: entry.summary.host.as_ref().map(lossy),
+        status: entry.summary.status,
+        duration_ms: millis(entry.summary.started.elapsed()),
+        head_ms: millis(entry.summary.took),
+        bytes_in: entry.summary.body_bytes,
         bytes_out: sent.bytes,
-        client: entry.client.to_string(),
-        user: entry.user.as_deref(),
-        request_id: lossy(&entry.id),
-        user_agent: entry.user_agent.as_ref().map(lossy),
-        referer: entry.referer.as_ref().map(lossy),
+        client: entry.summary.client.to_string(),
+        user: entry.summary.user.as_deref(),
+        request_id: lossy(&entry.summary.id),
+        trace_id: entry.summary.trace.as_ref().map(|trace| to_hex(&trace.trace_id)),
+        span_id: entry.summary.trace.as_ref().map(|trace| to_hex(&trace.span_id)),
+        user_agent: entry.summary.user_agent.as_ref().map(lossy),
+        referer: entry.summary.referer.as_ref().map(lossy),
         id: entry.number,
         headers: entry.headers.as_ref().map(by_name),
         // the answer to HEAD is the head
-        aborted: !sent.is_whole && entry.method != Method::HEAD,
+        aborted: !sent.is_whole && entry.summary.method != Method::HEAD,
     };
     // every member has a form in JSON
     serde_json::to_string(&line).unwrap_or_default()
@@ -145,16 +154,20 @@ fn by_name(headers: &HeaderMap) -> BTreeMap<&str, String> {
 
 /// The combined log format: `client - user [time] "request" status bytes "referer" "user agent"`.
 fn combined(entry: &Entry, sent: Sent, now: Timestamp) -> String {
-    let user = entry.user.as_deref().unwrap_or("-");
-    let mut line = format!("{} - ", entry.client);
+    let user = entry.summary.user.as_deref().unwrap_or("-");
+    let mut line = format!("{} - ", entry.summary.client);
     escape(user.as_bytes(), &mut line);
     let time = now.strftime("%d/%b/%Y:%H:%M:%S +0000");
-    let _ = write!(line, " [{time}] \"{} {} {:?}\"", entry.method, entry.target, entry.version);
+    let _ = write!(
+        line,
+        " [{time}] \"{} {} {:?}\"",
+        entry.summary.method, entry.summary.target, entry.summary.version
+    );
     let _ = match sent.bytes {
-        0 => write!(line, " {} -", entry.status),
-        bytes => write!(line, " {} {bytes}", entry.status),
+        0 => write!(line, " {} -", entry.summary.status),
+        bytes => write!(line, " {} {bytes}", entry.summary.status),
     };
-    for value in [&entry.referer, &entry.user_agent] {
+    for value in [&entry.summary.referer, &entry.summary.user_agent] {
         line.push_str(" \"");
         quote(value.as_ref().map_or(b"-", |value| value.as_bytes()), &mut line);
         line.push('"');
@@ -191,6 +204,7 @@ fn quote(bytes: &[u8], line: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exchange::Summary;
     use harper_config::HttpLogging;
     use http::{Version, header};
     use std::time::{Duration, Instant};
@@ -198,7 +212,6 @@ mod tests {
     fn entry() -> Entry {
         let yaml = "http: {logging: {timing: true, id: true, headers: true}}";
         let logging: HttpLogging = harper_config::from_text(yaml).0.unwrap().http.logging.unwrap();
-        let text = |text: &'static str| Some(HeaderValue::from_static(text));
         let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static("*/*"))]);
         Entry {
             format: logging.format,
@@ -206,6 +219,13 @@ mod tests {
             has_timing: true,
             number: Some(121),
             headers: Some(headers),
+            summary: summary(),
+        }
+    }
+
+    fn summary() -> Summary {
+        let text = |text: &'static str| Some(HeaderValue::from_static(text));
+        Summary {
             method: Method::GET,
             target: "/Owner/o1?a=b".parse().unwrap(),
             version: Version::HTTP_11,
@@ -217,6 +237,8 @@ mod tests {
             referer: None,
             user_agent: Some(HeaderValue::from_bytes(b"say \"hi\"\\ \xff").unwrap()),
             id: HeaderValue::from_static("7-1"),
+            trace: None,
+            route: None,
             body_bytes: 7,
             took: Duration::from_micros(550),
             started: Instant::now(),
@@ -236,8 +258,7 @@ mod tests {
             has_timing: false,
             number: None,
             headers: None,
-            is_secure: false,
-            status: 404,
+            summary: Summary { is_secure: false, status: 404, ..summary() },
             tag: "web".into(),
             ..entry()
         };
@@ -272,7 +293,8 @@ mod tests {
             "203.0.113.9 - a\\x20b\\\"c [01/Jan/1970:00:00:00 +0000] \"GET /Owner/o1?a=b HTTP/1.1\" 200 9 \"-\" \
              \"say \\\"hi\\\"\\\\ \\xff\""
         );
-        let nothing = Entry { user: None, user_agent: None, status: 304, ..entry() };
+        let nothing = Summary { user: None, user_agent: None, status: 304, ..summary() };
+        let nothing = Entry { summary: nothing, ..entry() };
         let line = combined(&nothing, Sent { bytes: 0, is_whole: true }, NOW);
         assert!(
             line.starts_with("203.0.113.9 - - [") && line.ends_with("304 - \"-\" \"-\""),

@@ -1,6 +1,8 @@
 //! `http.*`: what the layers add to answers, believe of proxies, and write to the request log.
 
+use super::super::fixture::home;
 use super::{Case, Live};
+use crate::harness::collector::Collector;
 use crate::harness::{Reply, eventually};
 use serde_json::json;
 
@@ -24,6 +26,8 @@ pub(super) const CASES: &[Case] = &[
     ("http.logging.format", logging_format),
     ("http.logging.tag", logging_tag),
 ];
+
+pub(super) const OWN: &[Case] = &[("telemetry.sampleRatio", sample_ratio)];
 
 /// The answer to a GET with one header.
 fn ask(live: &Live, name: &'static str, value: &str) -> Reply {
@@ -185,4 +189,22 @@ fn logging_format(live: &Live) {
 fn logging_tag(live: &Live) {
     live.set(&[("http.logging.tag", json!("mine"))]);
     logs(live, "[mine]: GET /nothing HTTP/1.1 404");
+}
+
+/// This one needs a server that exports.
+fn sample_ratio(_: &Live) {
+    let collector = Collector::start(&[200]);
+    let ratio = |ratio: u8| {
+        let endpoint = ("telemetry.otlp.endpoint", json!(collector.url));
+        [endpoint, ("telemetry.sampleRatio", json!(ratio))]
+    };
+    let live = Live::start_with(home(), &ratio(0));
+    live.client().get("/before").expect(404);
+    live.set(&ratio(1));
+    becomes("a span", || {
+        live.client().get("/after").expect(404);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        collector.spans().iter().any(|span| span.text("url.path") == "/after")
+    });
+    assert!(collector.spans().iter().all(|span| span.text("url.path") != "/before"));
 }
