@@ -60,6 +60,16 @@ impl Coding {
         }
     }
 
+    /// The extension of a file that holds another in this coding.
+    #[must_use]
+    pub(crate) const fn extension(self) -> &'static str {
+        match self {
+            Self::Br => "br",
+            Self::Zstd => "zst",
+            Self::Gzip => "gz",
+        }
+    }
+
     fn is_named(self, name: &str) -> bool {
         name.eq_ignore_ascii_case(self.name())
             || (self == Self::Gzip && name.eq_ignore_ascii_case("x-gzip"))
@@ -91,6 +101,26 @@ pub(crate) fn accepted(headers: &HeaderMap) -> Accepted {
     let liked = best > 0 && identity.is_none_or(|weight| best >= weight);
     let coding = weights.iter().position(|weight| *weight == best).map(|at| Coding::ALL[at]);
     Accepted { coding: coding.filter(|_| liked), plain: identity.or(star) != Some(0) }
+}
+
+/// Whether a media type is one whose bytes are compressed already, or that must not be held up.
+#[must_use]
+pub(crate) fn is_dense(kind: &str) -> bool {
+    const DENSE: [&str; 10] = [
+        "text/event-stream",
+        "application/zip",
+        "application/gzip",
+        "application/zstd",
+        "application/x-7z-compressed",
+        "application/x-bzip2",
+        "application/x-xz",
+        "application/pdf",
+        "font/woff",
+        "font/woff2",
+    ];
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    let is_picture = ["image/", "video/", "audio/"].iter().any(|kind| essence.starts_with(kind));
+    (is_picture && !matches!(essence, "image/svg+xml" | "image/bmp")) || DENSE.contains(&essence)
 }
 
 #[cfg(test)]
@@ -136,6 +166,17 @@ mod tests {
         }
         for value in ["identity;q=0", "*;q=0", "br, *;q=0", "identity;q=0, *"] {
             assert!(!of(value).plain, "{value}");
+        }
+    }
+
+    #[test]
+    fn types_that_are_compressed_already_are_known() {
+        for kind in ["image/png", "video/mp4", "application/zip", "text/event-stream", "font/woff2"]
+        {
+            assert!(is_dense(kind), "{kind}");
+        }
+        for kind in ["application/json", "image/svg+xml", "text/html; charset=utf-8", "text/csv"] {
+            assert!(!is_dense(kind), "{kind}");
         }
     }
 }

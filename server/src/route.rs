@@ -101,6 +101,11 @@ impl Routes {
                 return Ok(response);
             }
         }
+        for files in &self.files {
+            if let Some(response) = files.last_word(services, request).await? {
+                return Ok(response);
+            }
+        }
         Err(Failure::new(Code::NotFound, "Not found"))
     }
 }

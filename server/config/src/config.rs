@@ -47,6 +47,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// `storage.*`
     pub storage: Storage,
+    /// `static.*`
+    pub files: Files,
     /// `query.*`
     pub query: Query,
     /// `pool.threads`: threads for blocking work; none means automatic.
@@ -174,6 +176,15 @@ pub struct Storage {
     pub sync_delay: Duration,
 }
 
+/// Static files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// Bytes of files that one component holds in memory.
+    pub cache_bytes_max: usize,
+    /// Time for which a file in memory is not compared with the disk.
+    pub recheck_after: Duration,
+}
+
 /// Limits of a query.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Query {
@@ -256,6 +267,10 @@ impl Reader<'_> {
             },
             telemetry: self.telemetry(),
             storage: self.storage(),
+            files: Files {
+                cache_bytes_max: self.size("static.cacheBytesMax"),
+                recheck_after: self.millis("static.recheckAfter"),
+            },
             query: Query {
                 sort_records_max: self.size("query.sortRecordsMax"),
                 held_bytes_max: self.size("query.heldBytesMax"),

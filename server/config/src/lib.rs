@@ -20,7 +20,7 @@ mod value;
 
 pub use ciphers::CipherSuite;
 pub use config::{
-    Admin, AuthAudit, Authentication, Compression, Config, Cors, Http, HttpLogging, Logging,
+    Admin, AuthAudit, Authentication, Compression, Config, Cors, Files, Http, HttpLogging, Logging,
     OperationsApi, Otlp, Proxies, Query, RateLimit, RateLimitBy, RequestId, RequestLogFormat,
     Sessions, Shutdown, Storage, Telemetry, Threads, ThreadsBasis, Throttle, Tokens,
 };

@@ -205,6 +205,9 @@ pub const KEYS: &[Key] = &[
     key("storage.audit", Any, "", "Path of the audit store.").support(ENGINE),
     key("storage.engine", Text, "", "Storage engine.").support(Support::Never("there is one engine, LMDB")),
     key("storage.logging", Any, "", "Log of the storage.").support(STDOUT),
+    // files
+    key("static.cacheBytesMax", Bytes, "32M", "Bytes of small files, in each coding that was asked for, that one `static` component holds in memory; 0 reads from the disk each time.").live(),
+    key("static.recheckAfter", Millis, "1000", "Time for which a file in memory is sent without a look at the disk.").live(),
     // limits of queries and of background work
     key("query.sortRecordsMax", Int(1, 100_000_000), "100000", "Records that one query may hold to sort them when no index gives the order; more is answered with 400.").live(),
     key(

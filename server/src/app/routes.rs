@@ -2,7 +2,7 @@
 
 use super::StartError;
 use crate::components::{self, Application};
-use crate::resource::files::Files;
+use crate::resource::files::{Cache, Files, NotFound};
 use crate::resource::model::{Entity, Model, Relation};
 use crate::resource::openapi::About;
 use crate::resource::table::TableResource;
@@ -43,6 +43,13 @@ pub(super) fn routes(store: &Store, applications: &[Application]) -> Result<Rout
                 patterns: options.patterns.clone(),
                 url_path: options.url_path.clone(),
                 index: options.index,
+                extensions: options.extensions.clone(),
+                fallthrough: options.fallthrough,
+                not_found: options
+                    .not_found
+                    .clone()
+                    .map(|(file, status)| NotFound { file, status }),
+                cache: Cache::default(),
             });
         }
     }

@@ -48,26 +48,7 @@ fn is_worth_it(response: &Response, threshold: usize) -> bool {
 /// Whether the media type is one whose bytes are compressed already, or that must not be held up.
 fn is_dense(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    kind.is_some_and(is_dense_type)
-}
-
-/// The same of the name of a media type.
-fn is_dense_type(kind: &str) -> bool {
-    const DENSE: [&str; 10] = [
-        "text/event-stream",
-        "application/zip",
-        "application/gzip",
-        "application/zstd",
-        "application/x-7z-compressed",
-        "application/x-bzip2",
-        "application/x-xz",
-        "application/pdf",
-        "font/woff",
-        "font/woff2",
-    ];
-    let essence = kind.split(';').next().unwrap_or_default().trim();
-    let is_picture = ["image/", "video/", "audio/"].iter().any(|kind| essence.starts_with(kind));
-    (is_picture && !matches!(essence, "image/svg+xml" | "image/bmp")) || DENSE.contains(&essence)
+    kind.is_some_and(coding::is_dense)
 }
 
 fn is_read(request: &Request, response: &Response) -> bool {
@@ -142,17 +123,6 @@ fn encode_stream(chunks: Chunks, encoder: Encoder, pool: Pool) -> Chunks {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn types_that_are_compressed_already_are_known() {
-        for kind in ["image/png", "video/mp4", "application/zip", "text/event-stream", "font/woff2"]
-        {
-            assert!(is_dense_type(kind), "{kind}");
-        }
-        for kind in ["application/json", "image/svg+xml", "text/html; charset=utf-8", "text/csv"] {
-            assert!(!is_dense_type(kind), "{kind}");
-        }
-    }
 
     #[test]
     fn a_stream_is_coded_part_by_part() {

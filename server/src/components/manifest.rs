@@ -4,6 +4,7 @@ use super::data;
 use super::{Application, problem_at, roles, schema};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use harper_config::{Node, Place, Problem, Scalar, Severity};
+use http::StatusCode;
 use std::path::{Path, PathBuf};
 
 /// What an application without `config.yaml` has.
@@ -30,6 +31,12 @@ pub(crate) struct FilesOptions {
     pub url_path: String,
     /// Whether a folder answers with its `index.html`.
     pub index: bool,
+    /// Extensions that are tried where a path names no file, without their dots.
+    pub extensions: Vec<String>,
+    /// Whether other resources are asked where a path names no file.
+    pub fallthrough: bool,
+    /// The file that is sent in place of one that there is not, and its status.
+    pub not_found: Option<(String, StatusCode)>,
 }
 
 struct Loader<'a> {
@@ -149,15 +156,64 @@ impl Loader<'_> {
     }
 
     fn statics(&mut self, options: &Node) {
-        self.known_options("static", options, &["files", "urlPath", "index"]);
+        let known = ["files", "urlPath", "index", "extensions", "fallthrough", "notFound"];
+        self.known_options("static", options, &known);
         let Some((patterns, sources)) = self.patterns("static", options) else { return };
         let url_path = match options.get("urlPath").map(Node::to_json) {
             Some(serde_json::Value::String(path)) => path.trim_matches(['/', '.']).to_owned(),
             _ => String::new(),
         };
-        let index = options.get("index").is_none_or(|node| node.to_json() != false);
         let prefix = static_prefix(&sources);
-        self.application.files.push(FilesOptions { patterns, prefix, url_path, index });
+        let is_on = |name| options.get(name).is_none_or(|node| node.to_json() != false);
+        let (index, fallthrough) = (is_on("index"), is_on("fallthrough"));
+        let extensions = self.extensions(options);
+        let not_found = self.not_found(options);
+        self.application.files.push(FilesOptions {
+            patterns,
+            prefix,
+            url_path,
+            index,
+            extensions,
+            fallthrough,
+            not_found,
+        });
+    }
+
+    /// `extensions`: a list of them, with or without their dots; `false` is none.
+    fn extensions(&mut self, options: &Node) -> Vec<String> {
+        let Some(node) = options.get("extensions") else { return Vec::new() };
+        let names = match node.to_json() {
+            serde_json::Value::Bool(false) | serde_json::Value::Null => Some(Vec::new()),
+            serde_json::Value::Array(list) => {
+                let names = list.iter().map(|name| name.as_str());
+                names.map(|name| Some(name?.trim_start_matches('.').to_owned())).collect()
+            }
+            _ => None,
+        };
+        names.unwrap_or_else(|| {
+            self.error(node.place(), "static.extensions", "expected a list of extensions");
+            Vec::new()
+        })
+    }
+
+    /// `notFound`: a file, or `{file, statusCode}`; the status is 404 when it is not given.
+    fn not_found(&mut self, options: &Node) -> Option<(String, StatusCode)> {
+        let node = options.get("notFound")?;
+        let json = node.to_json();
+        let file = json.as_str().or_else(|| json["file"].as_str());
+        let status = match &json["statusCode"] {
+            serde_json::Value::Null => Some(StatusCode::NOT_FOUND),
+            status => status
+                .as_u64()
+                .and_then(|status| StatusCode::from_u16(u16::try_from(status).ok()?).ok()),
+        };
+        let parsed = file.zip(status.filter(|status| status.as_u16() >= 200));
+        if parsed.is_none() && json != false && !json.is_null() {
+            let expected = "expected a file, or `file` and `statusCode`";
+            self.error(node.place(), "static.notFound", expected);
+        }
+        let leave = |file: &str| file.trim_start_matches("./").trim_start_matches('/').to_owned();
+        parsed.map(|(file, status)| (leave(file), status))
     }
 
     fn data(&mut self, options: &Node) {
@@ -342,14 +398,14 @@ mod tests {
     fn mistakes_are_named_with_their_place() {
         let (_, problems) = load_with(&[(
             "config.yaml",
-            "rest: true\ngraphqlSchema:\n  files: ../x.graphql\nnonsense: 1\nstatic:\n  files: 'web/**'\n  fallthrough: false\n",
+            "rest: true\ngraphqlSchema:\n  files: ../x.graphql\nnonsense: 1\nstatic:\n  files: 'web/**'\n  timeout: 5\n",
         )]);
         assert_eq!(
             problems,
             [
                 "error: config.yaml:3:3: graphqlSchema: ../x.graphql: the pattern leaves the application's folder",
                 "warning: config.yaml:4:1: nonsense: unknown component, ignored",
-                "warning: config.yaml:7:3: static.fallthrough: not supported yet, ignored",
+                "warning: config.yaml:7:3: static.timeout: not supported yet, ignored",
             ]
         );
     }

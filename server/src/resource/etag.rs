@@ -61,16 +61,21 @@ fn decode(text: &[u8]) -> Option<u64> {
 /// that tag (RFC 9110 §13.1.2; the comparison is weak).
 #[must_use]
 pub(crate) fn none_match(headers: &HeaderMap, current: &HeaderValue) -> Option<HeaderValue> {
-    let wanted = current.as_bytes();
+    let wanted = opaque(current.as_bytes());
     entries(headers, &header::IF_NONE_MATCH).find_map(|entry| {
-        let opaque = entry.strip_prefix("W/").unwrap_or(entry).as_bytes();
-        if entry == "*" || opaque == wanted {
+        let entry = entry.as_bytes();
+        if entry == b"*" || opaque(entry) == wanted {
             Some(current.clone())
         } else {
             let mut coded = Coding::ALL.iter().map(|coding| with_coding(current, *coding));
-            coded.find(|coded| coded.as_bytes() == opaque)
+            coded.find(|coded| opaque(coded.as_bytes()) == opaque(entry))
         }
     })
+}
+
+/// A tag without the mark of weakness.
+fn opaque(tag: &[u8]) -> &[u8] {
+    tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
 /// The condition that `If-Match` and `If-None-Match` put on a write (RFC 9110 §13.1.1, §13.1.2). Any tag of the
@@ -104,6 +109,18 @@ pub(crate) fn matches(headers: &HeaderMap, current: u64) -> bool {
     !headers.contains_key(header::IF_MATCH)
         || entries(headers, &header::IF_MATCH)
             .any(|entry| entry == "*" || version(entry) == Some(current))
+}
+
+/// Whether an entry of `If-Match` names this representation in any of its codings (RFC 9110 §13.1.1; the comparison is
+/// strong).
+#[must_use]
+pub(crate) fn strong_match(headers: &HeaderMap, current: &HeaderValue) -> bool {
+    let is_same = |entry: &str| {
+        let mut coded = Coding::ALL.iter().map(|coding| with_coding(current, *coding));
+        entry == current || coded.any(|coded| entry == coded)
+    };
+    entries(headers, &header::IF_MATCH)
+        .any(|entry| entry == "*" || (!entry.starts_with("W/") && is_same(entry)))
 }
 
 /// The version in a strong tag of ours.

@@ -19,10 +19,14 @@ fn base(home: &Home) -> Value {
 
 /// A home with two tables.
 pub(super) fn home() -> Arc<Home> {
-    Home::with_schema(
+    let home = Home::with_schema(
         "type Dog @table @export { id: ID @primaryKey name: String motherId: ID pups: [Dog] @relationship(to: motherId) }\n\
          type Brief @table(expiration: 0.2) @export { id: ID @primaryKey }",
-    )
+    );
+    let config =
+        "rest: true\ngraphqlSchema:\n  files: schema.graphql\nstatic:\n  files: 'web/**'\n";
+    home.write("app/config.yaml", config);
+    home
 }
 
 /// A running server and its configuration file.

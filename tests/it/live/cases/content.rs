@@ -10,6 +10,8 @@ pub(super) const CASES: &[Case] = &[
     ("http.compression.zstdLevel", |live| quality(live, "zstd", "zstdLevel", [1, 19])),
     ("http.multipartPartsMax", multipart_parts_max),
     ("query.heldBytesMax", held_bytes_max),
+    ("static.cacheBytesMax", |live| looks_again(live, "static.cacheBytesMax")),
+    ("static.recheckAfter", |live| looks_again(live, "static.recheckAfter")),
 ];
 
 /// Another quality gives another body.
@@ -43,6 +45,24 @@ fn multipart_parts_max(live: &Live) {
     assert_eq!(status(), 204);
     live.set(&[("http.multipartPartsMax", json!(1))]);
     eventually("the limit", || (status() == 413).then_some(()));
+}
+
+/// With 0 for the key the disk is looked at each time.
+fn looks_again(live: &Live, key: &str) {
+    let hour = ("static.recheckAfter", json!("1h"));
+    live.home.write("app/web/page.html", "old");
+    live.set(std::slice::from_ref(&hour));
+    let text = || live.client().get("/page.html").expect(200).text();
+    let is_old = || text() == "old";
+    eventually("the file to be in memory", || is_old().then_some(()));
+    live.home.write("app/web/page.html", "new");
+    assert!(is_old(), "the disk is not looked at");
+    if key == hour.0 {
+        live.set(&[(key, json!(0))]);
+    } else {
+        live.set(&[hour, (key, json!(0))]);
+    }
+    eventually("the new text", || (text() == "new").then_some(()));
 }
 
 fn held_bytes_max(live: &Live) {
