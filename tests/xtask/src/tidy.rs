@@ -108,10 +108,11 @@ const SERVER: &[(&str, &[&str])] = &[
 ];
 
 /// Crates and the crates of ours that they may use.
-const CRATES: [(&str, &[&str]); 4] = [
+const CRATES: [(&str, &[&str]); 5] = [
     ("server/config", &[]),
     ("server/store", &[]),
-    ("server", &["harper-config", "harper-store"]),
+    ("server/script", &[]),
+    ("server", &["harper-config", "harper-script", "harper-store"]),
     ("operator", &["harper-config"]),
 ];
 
