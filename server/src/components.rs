@@ -33,6 +33,8 @@ pub(crate) struct Application {
     pub roles: Vec<RoleDefinition>,
     /// Whether exported tables are served over REST.
     pub rest: bool,
+    /// Whether reads of records tell the date of the last write.
+    pub last_modified: bool,
     /// Folders of files that are served.
     pub files: Vec<FilesOptions>,
     /// Files whose records are loaded at start.

@@ -55,6 +55,8 @@ pub(crate) enum Code {
     Overloaded,
     /// The answer did not begin in time.
     ResponseTimeout,
+    /// The record is not kept, and the client wants no other.
+    NotKept,
     /// The volume is nearly full.
     InsufficientStorage,
     /// A fault of the server.
@@ -64,7 +66,7 @@ pub(crate) enum Code {
 impl Code {
     /// Every code, in the order of the list.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::BadRequest,
         Self::InvalidBody,
         Self::InvalidQuery,
@@ -88,6 +90,7 @@ impl Code {
         Self::NotImplemented,
         Self::Overloaded,
         Self::ResponseTimeout,
+        Self::NotKept,
         Self::InsufficientStorage,
         Self::Internal,
     ];
@@ -151,6 +154,7 @@ impl Code {
             Self::ResponseTimeout => {
                 ("response-timeout", StatusCode::SERVICE_UNAVAILABLE, "Response timeout")
             }
+            Self::NotKept => ("not-kept", StatusCode::GATEWAY_TIMEOUT, "Not kept"),
             Self::InsufficientStorage => {
                 ("insufficient-storage", StatusCode::INSUFFICIENT_STORAGE, "Insufficient storage")
             }

@@ -2,6 +2,7 @@
 
 mod binary;
 pub(crate) mod body;
+mod condition;
 pub(crate) mod etag;
 mod extension;
 pub(crate) mod failure;

@@ -81,3 +81,49 @@ fn a_time_survives_the_death_of_the_server() {
     client.get("/Session/a").expect(404);
     client.get("/Token/stays").expect(200);
 }
+
+#[test]
+fn an_answer_tells_how_long_it_may_be_kept_and_a_write_how_long_it_lives() {
+    let home = Home::with_schema(
+        "type Page @table(expiration: 600) @export { id: ID @primaryKey }\n\
+         type Plain @table @export { id: ID @primaryKey }",
+    );
+    let server = home.start();
+    let client = server.client();
+    let left = |reply: &crate::harness::Reply| -> u64 {
+        let field = reply.header("cache-control");
+        field
+            .strip_prefix("private, max-age=")
+            .unwrap_or_else(|| panic!("{reply}"))
+            .parse()
+            .unwrap()
+    };
+    client.put("/Page/a", "{}").expect(204);
+    let reply = client.get("/Page/a").expect(200);
+    assert!((400..=600).contains(&left(&reply)), "{reply}");
+    let same = client.request("GET", "/Page/a").header("if-none-match", reply.header("etag"));
+    assert!((400..=600).contains(&left(&same.send().expect(304))));
+    for (method, path, body) in [
+        ("PUT", "/Page/b", "{}"),
+        ("PATCH", "/Page/b", "{}"),
+        ("POST", "/Page/", r#"{"id":"c"}"#),
+        ("PUT", "/Page/", r#"[{"id":"d"}]"#),
+    ] {
+        let ask = client.request(method, path).header("cache-control", "max-age=100000");
+        let status = ask.json(body).send().status;
+        assert!(matches!(status, 201 | 204), "{method} {path}: {status}");
+    }
+    for id in ["b", "c", "d"] {
+        assert!(left(&client.get(&format!("/Page/{id}")).expect(200)) > 90_000, "{id}");
+    }
+    let bad = client.request("PUT", "/Page/b").header("cache-control", "max-age=soon");
+    bad.json("{}").send().expect(400);
+    let gone = client.request("PUT", "/Page/b").header("cache-control", "max-age=0");
+    gone.json("{}").send().expect(204);
+    client.get("/Page/b").expect(404);
+    let kept =
+        |path| client.request("GET", path).header("cache-control", "only-if-cached").send().status;
+    assert_eq!([kept("/Page/b"), kept("/Page/a"), kept("/Plain/x")], [504, 200, 404]);
+    client.put("/Plain/x", "{}").expect(204);
+    assert!(!client.get("/Plain/x").has("cache-control"));
+}

@@ -34,6 +34,7 @@ pub(super) fn routes(store: &Store, applications: &[Application]) -> Result<Rout
                 database: store.database(database)?,
                 model: Arc::clone(&model),
                 entity: at,
+                is_dated: application.last_modified,
             });
         }
         for options in &application.files {

@@ -114,7 +114,13 @@ impl Loader<'_> {
     fn rest(&mut self, options: &Node) {
         self.application.rest =
             !matches!(options, Node::Scalar(Scalar::Bool(false) | Scalar::Null, _));
-        self.known_options("rest", options, &[]);
+        let dated = options.get("lastModified");
+        match dated.map(|option| (option.to_json(), option.place())) {
+            None => {}
+            Some((serde_json::Value::Bool(is_told), _)) => self.application.last_modified = is_told,
+            Some((_, place)) => self.error(place, "rest.lastModified", "expected true or false"),
+        }
+        self.known_options("rest", options, &["lastModified"]);
     }
 
     fn later(&mut self, name: &str, place: Place, options: &Node) {

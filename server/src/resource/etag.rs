@@ -78,37 +78,51 @@ fn opaque(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
-/// The condition that `If-Match` and `If-None-Match` put on a write (RFC 9110 §13.1.1, §13.1.2). Any tag of the
-/// record's version names it, in whatever representation the client read it.
+/// The condition that a request puts on a write, in the order of RFC 9110 §13.2.2: `If-Match`, without it
+/// `If-Unmodified-Since`, and `If-None-Match`. Any tag of the record's version names it, in whatever representation
+/// the client read it.
 #[must_use]
 pub(crate) fn precondition(headers: &HeaderMap) -> Precondition {
-    let versions = |name: HeaderName| -> Option<(bool, Vec<u64>)> {
-        headers.contains_key(&name).then(|| {
-            let all: Vec<_> = entries(headers, &name).collect();
-            // the comparison of If-None-Match is weak, that of If-Match strong
-            let is_weak = name == header::IF_NONE_MATCH;
-            let tags = all.iter().map(|entry| match entry.strip_prefix("W/") {
-                Some(opaque) if is_weak => opaque,
-                _ => entry,
-            });
-            (all.contains(&"*"), tags.filter_map(version).collect())
-        })
-    };
-    match (versions(header::IF_MATCH), versions(header::IF_NONE_MATCH)) {
-        (Some((true, _)), _) => Precondition::Present,
-        (Some((false, versions)), _) => Precondition::VersionIn(versions),
-        (None, Some((true, _))) => Precondition::Absent,
-        (None, Some((false, versions))) => Precondition::VersionNotIn(versions),
-        (None, None) => Precondition::None,
+    let none_match = headers.contains_key(header::IF_NONE_MATCH).then(|| {
+        let all: Vec<_> = entries(headers, &header::IF_NONE_MATCH).collect();
+        if all.contains(&"*") {
+            return Precondition::Absent;
+        }
+        // the comparison is weak, that of If-Match strong
+        let opaque = all.iter().map(|entry| entry.strip_prefix("W/").unwrap_or(entry));
+        Precondition::VersionNotIn(opaque.filter_map(version).collect())
+    });
+    match (held(headers), none_match) {
+        (Precondition::None, None) => Precondition::None,
+        (Precondition::None, Some(only)) | (only, None) => only,
+        (first, Some(second)) => Precondition::All(vec![first, second]),
     }
 }
 
-/// Whether `If-Match` admits a read of the record at this version, or is absent (RFC 9110 §13.1.1).
+/// What `If-Match`, or without it `If-Unmodified-Since`, asks of a record that is read or written (RFC 9110 §13.1.1,
+/// §13.1.4). A date that is none is no condition.
 #[must_use]
-pub(crate) fn matches(headers: &HeaderMap, current: u64) -> bool {
-    !headers.contains_key(header::IF_MATCH)
-        || entries(headers, &header::IF_MATCH)
-            .any(|entry| entry == "*" || version(entry) == Some(current))
+pub(crate) fn held(headers: &HeaderMap) -> Precondition {
+    if headers.contains_key(header::IF_MATCH) {
+        let all: Vec<_> = entries(headers, &header::IF_MATCH).collect();
+        if all.contains(&"*") {
+            return Precondition::Present;
+        }
+        return Precondition::VersionIn(all.into_iter().filter_map(version).collect());
+    }
+    match date(headers, &header::IF_UNMODIFIED_SINCE) {
+        Some(second) => Precondition::UnmodifiedSince(second),
+        None => Precondition::None,
+    }
+}
+
+/// The seconds since 1970 of a field that holds one date; none for anything else.
+#[must_use]
+pub(crate) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
+    let mut fields = headers.get_all(name).into_iter();
+    let (Some(field), None) = (fields.next(), fields.next()) else { return None };
+    let time = httpdate::parse_http_date(field.to_str().ok()?).ok()?;
+    time.duration_since(std::time::UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
 /// Whether an entry of `If-Match` names this representation in any of its codings (RFC 9110 §13.1.1; the comparison is
@@ -202,5 +216,15 @@ mod tests {
             matches!(of(header::IF_NONE_MATCH, text), Precondition::VersionNotIn(v) if v == [7])
         );
         assert!(matches!(precondition(&HeaderMap::new()), Precondition::None));
+        let date = "Thu, 01 Jan 1970 00:01:00 GMT";
+        assert_eq!(of(header::IF_UNMODIFIED_SINCE, date), Precondition::UnmodifiedSince(60));
+        assert_eq!(of(header::IF_UNMODIFIED_SINCE, "yesterday"), Precondition::None);
+        let mut all = headers(header::IF_UNMODIFIED_SINCE, date);
+        all.insert(header::IF_NONE_MATCH, HeaderValue::from_static("*"));
+        let both = vec![Precondition::UnmodifiedSince(60), Precondition::Absent];
+        assert_eq!(precondition(&all), Precondition::All(both));
+        all.insert(header::IF_MATCH, HeaderValue::from_static("*"));
+        let both = vec![Precondition::Present, Precondition::Absent];
+        assert_eq!(precondition(&all), Precondition::All(both), "the tag goes before the time");
     }
 }

@@ -101,12 +101,13 @@ impl Leave {
     /// # Errors
     /// 403 when the two cannot both be kept.
     pub(crate) fn when(self, asked: Precondition) -> Answer<Precondition> {
-        use Precondition::{Absent, None, Present, VersionIn};
+        use Precondition::{Absent, All, None, Present, UnmodifiedSince, VersionIn};
         match (self, asked) {
             (Self::Always, asked) => Ok(asked),
             (Self::IfAbsent, None | Absent) => Ok(Absent),
             (Self::IfPresent, None | Present) => Ok(Present),
             (Self::IfPresent, asked @ VersionIn(_)) => Ok(asked),
+            (Self::IfPresent, asked @ UnmodifiedSince(_)) => Ok(All(vec![Present, asked])),
             _ => Err(forbidden("Unauthorized access to resource")),
         }
     }

@@ -1,6 +1,7 @@
 //! Reading a table: one record, a part of one, or what a query finds.
 
 use super::binary::{self, Part};
+use super::condition::{self, Validators};
 use super::etag;
 use super::failure::store_failure;
 use super::guard;
@@ -18,7 +19,7 @@ use crate::reply;
 use crate::services::Services;
 use bytes::Bytes;
 use harper_store::{Key, Limits, Query, QueryRun};
-use http::{HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
 use std::sync::Arc;
 
 impl TableResource {
@@ -68,18 +69,26 @@ impl TableResource {
         part: Part,
     ) -> Answer<Response> {
         let metrics = &services.metrics;
-        let (tag, record_bytes) = {
+        let (tag, validators, record_bytes) = {
             let txn = self.database.read().map_err(|error| store_failure(metrics, error))?;
             let found = self.table.get(&txn, key).map_err(|error| store_failure(metrics, error))?;
-            let Some(record) = found else { return Err(not_found()) };
+            let Some(record) = found else { return Err(self.absent(request)) };
             let tag = etag::tag(record.meta.version, &[part.tag()]);
-            if let Some(answer) = unchanged(request, record.meta.version, Some(&tag))? {
+            let validators = Validators::new(record.meta, Some(tag.clone()), self.is_dated);
+            if let Some(answer) = validators.unchanged(&request.head.headers)? {
                 return Ok(answer);
             }
-            (tag, record.body.len())
+            (tag, validators, record.body.len())
         };
         let loaded = binary::load(self, services, key, part, record_bytes).await?;
-        binary::answer(request, tag, loaded.ok_or_else(not_found)?)
+        let loaded = loaded.ok_or_else(|| self.absent(request))?;
+        let mut response = binary::answer(request, tag, loaded)?;
+        validators.describe(response.headers_mut());
+        Ok(response)
+    }
+
+    fn absent(&self, request: &Request) -> Box<Failure> {
+        condition::absent(&request.head.headers, self.schema.expires())
     }
 
     /// The record in the type that is asked for; none when it is kept as the bytes that were sent.
@@ -96,14 +105,15 @@ impl TableResource {
         let metrics = &services.metrics;
         let txn = self.database.read().map_err(|error| store_failure(metrics, error))?;
         let found = self.table.get(&txn, key).map_err(|error| store_failure(metrics, error))?;
-        let Some(record) = found else { return Err(not_found()) };
+        let Some(record) = found else { return Err(self.absent(request)) };
         if record.meta.is_content() && select.is_none() && view.sees("data") {
             return Ok(None);
         }
         let media = Media::negotiate(&request.head.headers)?;
         let mark = select.as_ref().map_or(Some(""), Selection::tag);
         let tag = mark.map(|mark| etag::tag(record.meta.version, &[media.tag(), view.tag(), mark]));
-        if let Some(answer) = unchanged(request, record.meta.version, tag.as_ref())? {
+        let validators = Validators::new(record.meta, tag, self.is_dated);
+        if let Some(answer) = validators.unchanged(&request.head.headers)? {
             return Ok(Some(answer));
         }
         // copied out of the map, so that the snapshot ends before the socket is waited for
@@ -115,7 +125,7 @@ impl TableResource {
                 let mut text = Vec::with_capacity(record.body.len());
                 if !select.push(record, &mut reading, &mut text)? {
                     if property.is_some() {
-                        return Err(not_found());
+                        return Err(self.absent(request));
                     }
                     text.extend_from_slice(b"null");
                 }
@@ -127,7 +137,7 @@ impl TableResource {
         let mut response = Response::new(Body::whole(body));
         let headers = response.headers_mut();
         headers.reserve(8);
-        headers.extend(tag.map(|tag| (header::ETAG, tag)));
+        validators.describe(headers);
         headers.insert(header::VARY, reply::VARY);
         media.describe(headers);
         Ok(Some(response))
@@ -305,36 +315,4 @@ fn encoded(
     let mut out = Vec::with_capacity(text.len());
     content::encode(format, schema, &text, &mut out)?;
     Ok(out.into())
-}
-
-/// 304 when the client has the representation already, as it says in `If-None-Match`.
-///
-/// # Errors
-/// 412 when the record is not the one that `If-Match` names.
-fn unchanged(
-    request: &Request,
-    version: u64,
-    tag: Option<&HeaderValue>,
-) -> Answer<Option<Response>> {
-    let headers = &request.head.headers;
-    if !etag::matches(headers, version) {
-        let sentence = "The record is not in the state that the request asks for";
-        return Err(Failure::new(Code::PreconditionFailed, sentence));
-    }
-    let Some(tag) = tag.filter(|_| headers.contains_key(header::IF_NONE_MATCH)) else {
-        return Ok(None);
-    };
-    Ok(etag::none_match(headers, tag).map(not_modified))
-}
-
-fn not_modified(tag: HeaderValue) -> Response {
-    let mut response = reply::with_status(StatusCode::NOT_MODIFIED, Body::default());
-    let headers = response.headers_mut();
-    headers.insert(header::ETAG, tag);
-    headers.insert(header::VARY, reply::VARY);
-    response
-}
-
-fn not_found() -> Box<Failure> {
-    Failure::new(Code::NotFound, "Not found")
 }

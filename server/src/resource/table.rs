@@ -41,6 +41,8 @@ pub(crate) struct TableResource {
     pub model: Arc<Model>,
     /// Its place among them.
     pub entity: usize,
+    /// Whether reads tell the date of the last write.
+    pub is_dated: bool,
 }
 
 /// What the rest of a path names.
@@ -281,13 +283,14 @@ fn refuse_query(request: &Request) -> Answer<()> {
     Err(Failure::new(Code::InvalidQuery, sentence))
 }
 
-/// Entity tags name one record, not a collection.
+/// Tags and dates are those of one record, not of a collection.
 fn refuse_conditions(request: &Request) -> Answer<()> {
     let headers = &request.head.headers;
-    if !headers.contains_key(header::IF_MATCH) && !headers.contains_key(header::IF_NONE_MATCH) {
+    let conditions = [header::IF_MATCH, header::IF_NONE_MATCH, header::IF_UNMODIFIED_SINCE];
+    if !conditions.iter().any(|name| headers.contains_key(name)) {
         return Ok(());
     }
-    let sentence = "If-Match and If-None-Match have a meaning on a record, not on a collection";
+    let sentence = "If-Match, If-None-Match and If-Unmodified-Since have a meaning on a record, not on a collection";
     Err(Failure::new(Code::BadRequest, sentence))
 }
 

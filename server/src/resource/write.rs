@@ -1,6 +1,7 @@
 //! Writes to a table. Every write is a list of operations handed to the store at one place, [`commit`], and is
 //! answered when it is durable.
 
+use super::condition;
 use super::etag;
 use super::failure::store_failure;
 use super::guard::{self, Leave};
@@ -61,6 +62,26 @@ impl Change {
     }
 }
 
+/// How long the records of a request are to live, where they expire at all and the request says so.
+#[derive(Clone, Copy)]
+struct Lifetime(Option<u64>);
+
+impl Lifetime {
+    fn of(resource: &TableResource, request: &Request) -> Answer<Self> {
+        if !resource.schema.expires() {
+            return Ok(Self(None));
+        }
+        condition::lifetime_ms(&request.head.headers, &request.head.method).map(Self)
+    }
+
+    fn given_to(self, body: Prepared) -> Prepared {
+        match self.0 {
+            Some(ms) => body.expiring_in(ms),
+            None => body,
+        }
+    }
+}
+
 /// `PUT` and `PATCH` of `/Table/key`.
 ///
 /// # Errors
@@ -105,6 +126,7 @@ async fn write_one(
     refuse_relations(resource, &body)?;
     let asked = etag::precondition(&request.head.headers);
     let leave = change.leave(resource, access, &body)?;
+    let body = Lifetime::of(resource, request)?.given_to(body);
     let op = change.op(resource, key, body, leave.when(asked.clone())?);
     let committed = commit(resource, services, vec![op]).await;
     committed.map_err(|failure| leave.explained(&asked, failure))?;
@@ -160,8 +182,12 @@ pub(crate) async fn post(
         refuse_relations(resource, body)?;
         guard::insert(access, &resource.schema, body)?;
     }
-    let insert =
-        |body: Prepared| Op::Insert { table: resource.table.clone(), key: body.key(), body };
+    let lifetime = Lifetime::of(resource, request)?;
+    let insert = |body: Prepared| Op::Insert {
+        table: resource.table.clone(),
+        key: body.key(),
+        body: lifetime.given_to(body),
+    };
     let outcomes = commit(resource, services, bodies.into_iter().map(insert).collect()).await?;
     let keys: Vec<_> = outcomes.iter().map(|outcome| outcome.key.to_json()).collect();
     let text = if is_array { format!("[{}]", keys.join(",")) } else { keys.concat() };
@@ -200,6 +226,7 @@ pub(crate) async fn collection(
     change: Change,
 ) -> Answer<Response> {
     let (bodies, _) = prepare::all(resource, services, request, change.prepare()).await?;
+    let lifetime = Lifetime::of(resource, request)?;
     let mut limited = Leave::Always;
     let ops = bodies.into_iter().enumerate().map(|(index, body)| {
         let key = key_of(resource, &body, index)?;
@@ -208,6 +235,7 @@ pub(crate) async fn collection(
         if leave != Leave::Always {
             limited = leave;
         }
+        let body = lifetime.given_to(body);
         Ok(change.op(resource, key, body, leave.when(Precondition::None)?))
     });
     let ops = ops.collect::<Answer<_>>()?;

@@ -20,10 +20,11 @@ use crate::layout::{self, Layout};
 use crate::ledger::Ledger;
 use crate::log::{self, Operation};
 use crate::merge::merge;
+use crate::precondition::Precondition;
 use crate::record::{self, Meta, Record};
 use crate::schema::Kind;
 use crate::table::{Table, TableState};
-use crate::writer::{Op, Outcome, Precondition};
+use crate::writer::{Op, Outcome};
 
 /// Applies operations; keeps its buffers from one to the next.
 pub(crate) struct Applier {
@@ -55,7 +56,7 @@ impl Applier {
         match op {
             Op::Put { table, key, body, when } => {
                 let old = self.load(txn, table, key)?;
-                when.check(old.map(|meta| meta.version))?;
+                when.check(old.as_ref())?;
                 self.write(txn, ledger, table, key, body, old, Mode::Replace)
             }
             Op::Insert { table, key, body } => {
@@ -71,7 +72,7 @@ impl Applier {
             }
             Op::Patch { table, key, body, when } => {
                 let old = self.load(txn, table, key)?;
-                when.check(old.map(|meta| meta.version))?;
+                when.check(old.as_ref())?;
                 self.write(txn, ledger, table, key, body, old, Mode::Merge)
             }
             Op::Delete { table, key, when } => self.delete(txn, ledger, table, key, when),
@@ -178,7 +179,7 @@ impl Applier {
         when: &Precondition,
     ) -> Result<Outcome, Error> {
         let old = self.load(txn, table, key)?;
-        when.check(old.map(|meta| meta.version))?;
+        when.check(old.as_ref())?;
         let Some(previous) = old else {
             return Ok(outcome(key, Meta::default(), None));
         };

@@ -22,6 +22,7 @@ use crate::key::Key;
 use crate::ledger::Ledger;
 use crate::load::Held;
 use crate::log::{self, PRUNED_MAX};
+use crate::precondition::Precondition;
 use crate::record::Meta;
 use crate::table::Table;
 
@@ -83,21 +84,6 @@ pub enum Op {
     },
 }
 
-/// What must hold of a record for an operation on it; tested inside the write transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Precondition {
-    /// Nothing.
-    None,
-    /// There is no record.
-    Absent,
-    /// There is a record.
-    Present,
-    /// There is a record and its version is one of these.
-    VersionIn(Vec<u64>),
-    /// There is no record, or its version is none of these.
-    VersionNotIn(Vec<u64>),
-}
-
 /// What became of one operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -131,22 +117,6 @@ impl Op {
             | Op::Delete { table, .. }
             | Op::Expire { table, .. } => table,
         }
-    }
-}
-
-impl Precondition {
-    /// Tests the version of the record that is there.
-    pub(crate) fn check(&self, current: Option<u64>) -> Result<(), Error> {
-        let holds = match (self, current) {
-            (Precondition::None, _) => true,
-            (Precondition::Absent, current) => current.is_none(),
-            (Precondition::Present, current) => current.is_some(),
-            (Precondition::VersionIn(versions), Some(current)) => versions.contains(&current),
-            (Precondition::VersionIn(_), None) => false,
-            (Precondition::VersionNotIn(versions), Some(current)) => !versions.contains(&current),
-            (Precondition::VersionNotIn(_), None) => true,
-        };
-        if holds { Ok(()) } else { Err(Error::PreconditionFailed { current }) }
     }
 }
 
