@@ -90,9 +90,10 @@ fn model(store: &Store, applications: &[Application]) -> Result<Model, StartErro
     for definition in definitions() {
         let TableSchema { database, name, .. } = &definition.schema;
         let relations = definition.relations.iter().filter_map(|relation| {
-            let components::Relation { name, table, local, foreign, is_many } = relation.clone();
+            let components::Relation { name, table, local, foreign, is_many, is_enumerable } =
+                relation.clone();
             let target = model.find(database, &table)?;
-            Some(Relation { name, target, local, foreign, is_many })
+            Some(Relation { name, target, local, foreign, is_many, is_enumerable })
         });
         let relations = relations.collect();
         if let Some(at) = model.find(database, name) {

@@ -14,6 +14,8 @@ pub(super) struct Declared {
     pub type_name: String,
     /// Whether the type is a list.
     pub is_many: bool,
+    /// Whether plain reads have it.
+    pub is_enumerable: bool,
     /// The attribute here that holds keys of the other table.
     pub from: Option<String>,
     /// The attribute there that holds keys of this table.
@@ -35,6 +37,8 @@ pub(crate) struct Relation {
     pub foreign: String,
     /// Whether it stands for a list of records.
     pub is_many: bool,
+    /// Whether plain reads have it.
+    pub is_enumerable: bool,
 }
 
 /// Where a definition stands: its application and its place in it.
@@ -84,7 +88,7 @@ fn relation(
     table: &TableDefinition,
     declared: &Declared,
 ) -> Result<Relation, String> {
-    let Declared { name, type_name, is_many, from, to, place: _ } = declared;
+    let Declared { name, type_name, is_many, is_enumerable, from, to, place: _ } = declared;
     if from.is_none() && to.is_none() {
         return Err("a relationship needs from, to, or both".to_owned());
     }
@@ -115,6 +119,7 @@ fn relation(
         local: local.name.clone(),
         foreign: foreign.name.clone(),
         is_many: *is_many,
+        is_enumerable: *is_enumerable,
     })
 }
 
@@ -207,6 +212,7 @@ mod tests {
             ("o: Far @relationship(from: a)", "Far is in other, not in data"),
             ("o: Owner @relationship(from: 5)", "must be the name of an attribute"),
             ("a: Owner @relationship(from: a)", "a is declared twice"),
+            ("o: Owner @relationship(from: a) @allow(role: x)", "@allow belongs on the attribute"),
         ] {
             let dog = format!("type Dog @table {{ id: ID a: ID n: Int\n {field} }}");
             let rest =

@@ -1,5 +1,7 @@
 //! `schema.graphql` → tables. Every mistake is reported with file, line and column.
 
+mod relationship;
+
 use super::problem_at;
 use super::relations::{Declared, Relation};
 use async_graphql_parser::types::{
@@ -21,8 +23,6 @@ const DEPTH_MAX: usize = 8;
 const TYPE_LATER: [&str; 2] = ["splitSegments", "replicate"];
 /// Directives of Harper on a field whose field is then not stored.
 const FIELD_LEFT_OUT: [&str; 1] = ["computed"];
-/// The directive of a field that stands for records of another table.
-const RELATIONSHIP: &str = "relationship";
 /// Directives of Harper on a field that are not supported yet.
 const FIELD_LATER: [&str; 2] = ["enumerable", "embed"];
 
@@ -225,7 +225,7 @@ impl<'a> Reader<'a> {
         let type_name = definition.node.name.node.as_str();
         let mut attributes: Vec<Attribute> = Vec::new();
         let mut primary_key = None;
-        for field in fields.iter().filter(|field| relationship(field).is_none()) {
+        for field in fields.iter().filter(|field| relationship::directive(field).is_none()) {
             let name = field.node.name.node.as_str();
             if attributes.iter().any(|known| known.name == name) {
                 self.error(field.pos, type_name, format!("{name} is declared twice"));
@@ -250,52 +250,6 @@ impl<'a> Reader<'a> {
             None => {
                 self.error(definition.pos, type_name, "no field is the @primaryKey".into());
                 None
-            }
-        }
-    }
-
-    /// The fields of a type that stand for records of another table.
-    fn relationships(
-        &mut self,
-        type_name: &str,
-        fields: &[Positioned<FieldDefinition>],
-    ) -> Vec<Declared> {
-        let mut all = Vec::new();
-        for field in fields {
-            let Some(directive) = relationship(field) else { continue };
-            let name = field.node.name.node.to_string();
-            let key = format!("{type_name}.{name}");
-            self.check_arguments(&key, directive, &["from", "to"]);
-            if fields.iter().filter(|other| other.node.name.node == name).count() > 1 {
-                self.error(field.pos, &key, format!("{name} is declared twice"));
-                continue;
-            }
-            let [from, to] = ["from", "to"].map(|argument| self.name(&key, directive, argument));
-            let (is_many, base) = match &field.node.ty.node.base {
-                BaseType::List(inner) => (true, &inner.base),
-                base @ BaseType::Named(_) => (false, base),
-            };
-            let (BaseType::Named(type_name), Ok(from), Ok(to)) = (base, from, to) else { continue };
-            let (type_name, place) = (type_name.to_string(), place(directive.pos));
-            all.push(Declared { name, type_name, is_many, from, to, place });
-        }
-        all
-    }
-
-    /// An argument that is the name of an attribute, quoted or bare; a mistake is noted.
-    fn name(
-        &mut self,
-        key: &str,
-        directive: &Positioned<ConstDirective>,
-        argument: &str,
-    ) -> Result<Option<String>, ()> {
-        match self.argument(directive, argument) {
-            None => Ok(None),
-            Some(Value::String(name)) => Ok(Some(name)),
-            Some(_) => {
-                let message = format!("{argument} must be the name of an attribute");
-                self.error(directive.pos, key, message);
-                Err(())
             }
         }
     }
@@ -404,7 +358,7 @@ impl<'a> Reader<'a> {
             );
             return None;
         }
-        let stored = object.fields.iter().filter(|field| relationship(field).is_none());
+        let stored = object.fields.iter().filter(|field| relationship::directive(field).is_none());
         let fields = stored.map(|field| {
             let (kind, required) =
                 self.kind(key, field.node.ty.pos, &field.node.ty.node, depth + 1)?;
@@ -439,11 +393,6 @@ impl<'a> Reader<'a> {
     fn error(&mut self, pos: Pos, key: &str, message: String) {
         self.problems.push(problem_at(Severity::Error, self.file, place(pos), key, message));
     }
-}
-
-/// The directive that makes a field a relationship.
-fn relationship(field: &Positioned<FieldDefinition>) -> Option<&Positioned<ConstDirective>> {
-    field.node.directives.iter().find(|directive| directive.node.name.node == RELATIONSHIP)
 }
 
 fn scalar(name: &str) -> Option<Kind> {

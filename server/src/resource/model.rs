@@ -40,6 +40,8 @@ pub(crate) struct Relation {
     pub foreign: String,
     /// Whether it stands for a list.
     pub is_many: bool,
+    /// Whether plain reads have it.
+    pub is_enumerable: bool,
 }
 
 impl Model {

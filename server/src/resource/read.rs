@@ -152,19 +152,27 @@ impl TableResource {
                 let sentence = "A query has no meaning on a property of a record";
                 Err(Failure::new(Code::InvalidQuery, sentence))
             }
-            None if text.is_empty() => Ok(None),
+            None if text.is_empty() => self.plain(request),
             None => {
                 let Parsed { query, select, explains } = query::parse(&self.scope(request), text)?;
                 let selects_only =
                     query.filter.is_none() && query.sort.is_empty() && query.limit.is_none();
                 if selects_only && !explains {
-                    return Ok(select);
+                    return select.map_or_else(|| self.plain(request), |select| Ok(Some(select)));
                 }
                 let sentence =
                     "On a record only select( ) has a meaning; conditions belong on the collection";
                 Err(Failure::new(Code::InvalidQuery, sentence))
             }
         }
+    }
+
+    /// What a read that selects nothing returns; none for the record as it is stored.
+    fn plain(&self, request: &Request) -> Answer<Option<Selection>> {
+        if self.entity().relations.iter().any(|relation| relation.is_enumerable) {
+            return Selection::whole(&self.scope(request));
+        }
+        Ok(None)
     }
 
     fn whole(&self, format: Format, shown: &[u8]) -> Answer<Bytes> {
@@ -188,7 +196,10 @@ impl TableResource {
         prefix: Option<String>,
     ) -> Answer<Response> {
         let media = Media::negotiate(&request.head.headers)?;
-        let parsed = self.parse(services, request, prefix)?;
+        let mut parsed = self.parse(services, request, prefix)?;
+        if parsed.select.is_none() {
+            parsed.select = self.plain(request)?;
+        }
         self.found(services, media, access.view(&self.schema), parsed).await
     }
 
@@ -206,7 +217,10 @@ impl TableResource {
         let media = Media::negotiate(&request.head.headers)?;
         let body = prepare::text(self, services, request).await?;
         let parsed = query::parse_body(&self.scope(request), &body)?;
-        let parsed = within(services, parsed, prefix);
+        let mut parsed = within(services, parsed, prefix);
+        if parsed.select.is_none() {
+            parsed.select = self.plain(request)?;
+        }
         self.found(services, media, access.view(&self.schema), parsed).await
     }
 

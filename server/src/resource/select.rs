@@ -28,12 +28,16 @@ pub(crate) enum Form {
     Objects,
     /// `select([a,b])`: arrays of these attributes; absent ones are null.
     Arrays,
+    /// Without a selection: the record with its enumerable relationships.
+    Whole,
 }
 
 /// A selection whose names are resolved.
 pub(crate) struct Selection {
     form: Form,
     items: Vec<Item>,
+    /// What is shown of a whole record.
+    view: View,
     /// The types of what is returned as an object.
     pub schema: Arc<TableSchema>,
     tag: String,
@@ -121,6 +125,33 @@ impl Selection {
         Ok(Self::of(asked.form, items, attributes, &mark))
     }
 
+    /// A record as plain reads have it; none when it is as it is stored.
+    ///
+    /// # Errors
+    /// 500 when a relationship cannot be followed.
+    pub(crate) fn whole(scope: &Scope<'_>) -> Answer<Option<Self>> {
+        let relations = &scope.entity.relations;
+        let mut attributes = scope.entity.schema.attributes.clone();
+        let mut items = Vec::new();
+        for relation in relations.iter().filter(|relation| relation.is_enumerable) {
+            let name = relation.name.clone();
+            match source(scope, &name, None) {
+                Ok((source, kind)) => {
+                    attributes.push(Attribute::new(name.clone(), kind));
+                    items.push(Item { name, source });
+                }
+                // what may not be read is not there
+                Err(failure) if failure.code == Code::Forbidden => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        if items.is_empty() {
+            return Ok(None);
+        }
+        let whole = Self::of(Form::Whole, items, attributes, "");
+        Ok(Some(Self { view: scope.view.clone(), ..whole }))
+    }
+
     /// What is selected of an object in a record.
     fn within(asked: Asked) -> Self {
         let mark = format!("{asked:?}");
@@ -134,7 +165,7 @@ impl Selection {
     fn of(form: Form, items: Vec<Item>, attributes: Vec<Attribute>, mark: &str) -> Self {
         let hash = blake3::hash(mark.as_bytes()).to_hex();
         let schema = Arc::new(TableSchema::new("", "", attributes));
-        Self { form, items, schema, tag: format!("-s{}", &hash[..8]) }
+        Self { form, items, view: View::Whole, schema, tag: format!("-s{}", &hash[..8]) }
     }
 
     /// The bare value of one declared attribute or relationship; none when there is none of this name.
@@ -165,13 +196,17 @@ impl Selection {
     /// Whether what is returned are objects, whose members have the types of [`Selection::schema`].
     #[must_use]
     pub(crate) fn is_record(&self) -> bool {
-        self.form == Form::Objects
+        matches!(self.form, Form::Objects | Form::Whole)
     }
 
     /// The names of what is selected, in its order.
     #[must_use]
     pub(crate) fn columns(&self) -> Vec<String> {
-        self.items.iter().map(|item| item.name.clone()).collect()
+        let attributes = self.schema.attributes.iter().map(|attribute| &attribute.name);
+        match self.form {
+            Form::Whole => attributes.filter(|name| self.view.sees(name)).cloned().collect(),
+            _ => self.items.iter().map(|item| item.name.clone()).collect(),
+        }
     }
 
     /// Appends what is selected of a record as JSON text; false when it is one value and there is none.
@@ -211,19 +246,14 @@ impl Selection {
             }
             Form::Objects => {
                 out.push(b'{');
-                let begin = out.len();
-                for item in &self.items {
-                    let before = out.len();
-                    if before > begin {
-                        out.push(b',');
-                    }
-                    json::push_string(&item.name, out);
-                    out.push(b':');
-                    if !item.push(parts, reading, out)? {
-                        out.truncate(before);
-                    }
-                }
-                out.push(b'}');
+                self.push_members(parts, reading, out)?;
+                Ok(true)
+            }
+            Form::Whole => {
+                let Some(record) = parts.record else { return Ok(false) };
+                let shown = guard::shown(&self.view, record.body)?;
+                out.extend_from_slice(shown.strip_suffix(b"}").unwrap_or(&shown));
+                self.push_members(parts, reading, out)?;
                 Ok(true)
             }
             Form::Arrays => {
@@ -240,6 +270,28 @@ impl Selection {
                 Ok(true)
             }
         }
+    }
+
+    /// The members of an object that has begun, and its end.
+    fn push_members<'t>(
+        &self,
+        parts: &Parts<'_, 't>,
+        reading: &mut Reading<'t>,
+        out: &mut Vec<u8>,
+    ) -> Answer<()> {
+        for item in &self.items {
+            let before = out.len();
+            if out.last() != Some(&b'{') {
+                out.push(b',');
+            }
+            json::push_string(&item.name, out);
+            out.push(b':');
+            if !item.push(parts, reading, out)? {
+                out.truncate(before);
+            }
+        }
+        out.push(b'}');
+        Ok(())
     }
 
     /// What is selected of a value: of an object, or of each in an array; anything else is itself.
@@ -358,9 +410,7 @@ fn source(scope: &Scope<'_>, name: &str, inner: Option<Asked>) -> Answer<(Source
         let inner = inner.map(|asked| Selection::new(&next, asked)).transpose()?;
         let kind = match &inner {
             None => Kind::Object(next.entity.schema.attributes.clone()),
-            Some(inner) if inner.form == Form::Objects => {
-                Kind::Object(inner.schema.attributes.clone())
-            }
+            Some(inner) if inner.is_record() => Kind::Object(inner.schema.attributes.clone()),
             Some(_) => Kind::Any,
         };
         let is_many = relation.is_many;

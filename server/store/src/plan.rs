@@ -89,6 +89,12 @@ impl Plan {
         self.branches.iter().any(whole) && !self.residual.is_empty()
     }
 
+    /// Whether records have to be looked into, to test them or to sort by what is in them.
+    pub(crate) fn looks_at_records(&self) -> bool {
+        let is_guarded = self.branches.first().is_some_and(|branch| branch.guard.is_some());
+        !self.residual.is_empty() || !self.sort.is_empty() || is_guarded
+    }
+
     /// Whether all that is read is narrowed by a condition.
     pub(crate) fn is_narrow(&self) -> bool {
         self.branches.iter().all(|branch| !branch.reach.is_everything())

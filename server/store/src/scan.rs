@@ -179,7 +179,7 @@ impl<'p, 't> Examiner<'p, 't> {
             }
             let Some(record) = record::read_live(data)? else { return Ok(None) };
             let hit = Hit { key, record };
-            return Ok(self.meets(branch, &hit)?.then_some(hit));
+            return Ok(self.meets(branch, &hit, false)?.then_some(hit));
         };
         let entry = Entry::read(key, data)?;
         if !branch.passes(entry.value) || !narrowing.may_have(entry.key) {
@@ -190,14 +190,18 @@ impl<'p, 't> Examiner<'p, 't> {
         };
         let Some(record) = record::read_live(value)? else { return Ok(None) };
         let hit = Hit { key: entry.key, record };
-        let meets = self.meets(branch, &hit)?
+        let meets = self.meets(branch, &hit, entry.is_element)?
             && (!entry.is_element || self.is_first(branch, *field, entry.value));
         Ok(meets.then_some(hit))
     }
 
-    fn meets(&mut self, branch: &Branch, hit: &Hit<'t>) -> Result<bool, Error> {
+    /// Reads the record's fields, if the plan or the caller looks at them, and tests them.
+    fn meets(&mut self, branch: &Branch, hit: &Hit<'t>, needs_fields: bool) -> Result<bool, Error> {
         let plan = self.plan;
         self.bytes = self.bytes.saturating_add(hit.record.body.len());
+        if !needs_fields && !plan.looks_at_records() {
+            return Ok(true);
+        }
         plan.fields.extract(hit.record.body, &mut self.values);
         let holds = |node: &Node| node.holds(&plan.fields, &self.values, &self.lookups);
         if !Node::all(&plan.residual, &plan.fields, &self.values, &self.lookups)?

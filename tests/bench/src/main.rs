@@ -9,6 +9,7 @@ mod load;
 mod peers;
 mod process;
 mod put;
+mod query;
 mod report;
 mod secure;
 mod server;
@@ -50,6 +51,8 @@ enum Benchmark {
     },
     /// GET by id over TLS, with HTTP/1.1 and HTTP/2, against nginx and h2o.
     Secure,
+    /// An indexed query of 20 rows against bare hyper, Node and Node with SQLite.
+    Query,
     /// Durable PUT over HTTP against the same group commit in the store alone.
     Put,
     /// Time from start to ready, and memory at rest.
@@ -159,6 +162,7 @@ fn run(benchmark: Benchmark, common: &Common) -> Result<usize> {
         Benchmark::StorePut(settings) => return store_put::run(&settings).map(|()| 0),
         Benchmark::Get { peers } => vec![get::run(common, &peers)?],
         Benchmark::Secure => secure::run(common)?,
+        Benchmark::Query => vec![query::run(common)?],
         Benchmark::Put => vec![put::run(common)?],
         Benchmark::Start => vec![start::run(common)?],
         Benchmark::Compress => vec![compress::run(common)?],
@@ -166,7 +170,7 @@ fn run(benchmark: Benchmark, common: &Common) -> Result<usize> {
             let peers = Peer::value_variants();
             let mut sections = vec![get::run(common, peers)?];
             sections.extend(secure::run(common)?);
-            sections.extend([put::run(common)?, start::run(common)?]);
+            sections.extend([query::run(common)?, put::run(common)?, start::run(common)?]);
             sections
         }
     };

@@ -87,20 +87,37 @@ pub(crate) fn start(
         Peer::Node => node_command(sample, &directory, addr)?,
     };
     let Some(command) = command else { return Ok(None) };
-    let mut process = Process::start(command, core, &directory.join("log"))?;
+    let log = directory.join("log");
+    if identity.is_none() {
+        return run(peer.name(), command, addr, sample, &log, core).map(Some);
+    }
+    let mut process = Process::start(command, core, &log)?;
+    // the load checks the answers
+    let is_ready = || TcpStream::connect_timeout(&addr, ASK_TIMEOUT).is_ok();
+    let ready = process.wait_until(READY_TIMEOUT, READY_INTERVAL, is_ready);
+    ready.with_context(|| format!("{} does not listen", peer.name()))?;
+    Ok(Some(Running { process, addr }))
+}
+
+/// Starts a program and waits until it answers as the sample does.
+pub(crate) fn run(
+    name: &str,
+    command: Command,
+    addr: SocketAddr,
+    sample: &Sample,
+    log: &Path,
+    core: Option<usize>,
+) -> Result<Running> {
+    let mut process = Process::start(command, core, log)?;
     let request = wire::request("GET", &sample.path, "", b"");
     process
         .wait_until(READY_TIMEOUT, READY_INTERVAL, || {
-            if identity.is_some() {
-                // the load checks the answers
-                return TcpStream::connect_timeout(&addr, ASK_TIMEOUT).is_ok();
-            }
             wire::ask(addr, &request, ASK_TIMEOUT).is_ok_and(|answer| {
                 answer.status == sample.answer.status && answer.body == sample.answer.body
             })
         })
-        .with_context(|| format!("{} does not answer as it should", peer.name()))?;
-    Ok(Some(Running { process, addr }))
+        .with_context(|| format!("{name} does not answer as it should"))?;
+    Ok(Running { process, addr })
 }
 
 fn hyper_command(sample: &Sample, directory: &Path, addr: SocketAddr) -> Result<Command> {
@@ -128,7 +145,7 @@ fn write_answer(sample: &Sample, directory: &Path) -> Result<PathBuf> {
 }
 
 /// The path of an installed program; administrators' programs need not be on a user's `PATH`.
-fn installed(program: &str) -> Option<PathBuf> {
+pub(crate) fn installed(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from))

@@ -150,6 +150,27 @@ fn selections_follow_relationships() {
 }
 
 #[test]
+fn what_is_enumerable_is_part_of_plain_reads() {
+    let server = Home::with_schema(
+        "type Dog @table @export { id: ID ownerId: ID owner: Owner @relationship(from: ownerId) @enumerable }\n\
+         type Owner @table @export { id: ID dogs: [Dog] @relationship(to: ownerId) @enumerable }",
+    )
+    .start();
+    let client = server.client();
+    client.put("/Dog/", r#"[{"id":"1","ownerId":"a"},{"id":"2"}]"#).expect(204);
+    client.put("/Owner/a", r#"{"more":1}"#).expect(204);
+    let owner = json!({"id": "a", "more": 1});
+    let rex = json!({"id": "1", "ownerId": "a", "owner": owner});
+    assert_eq!(client.get("/Dog/1").expect(200).json(), rex);
+    assert_eq!(client.get("/Dog/").json(), json!([rex, {"id": "2"}]));
+    assert_eq!(client.get("/Dog/1?select(ownerId,)").json(), json!({"ownerId": "a"}));
+    let dogs = client.get("/Owner/a").json();
+    assert_eq!(dogs, json!({"id": "a", "more": 1, "dogs": [{"id": "1", "ownerId": "a"}]}));
+    let csv = client.get("/Dog/.csv?id=2").expect(200).text();
+    assert_eq!(csv, "\"id\",\"ownerId\",\"owner\"\r\n\"2\",,\r\n");
+}
+
+#[test]
 fn related_records_have_a_limit_and_cycles_an_end() {
     let home = Home::with_schema(SCHEMA);
     let server = home.launch().set("query.relatedRecordsMax=3").start();

@@ -58,6 +58,7 @@ fn fixture() -> Fixture {
         local: local.into(),
         foreign: foreign.into(),
         is_many,
+        is_enumerable: false,
     };
     let relations = [
         vec![
