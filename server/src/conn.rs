@@ -3,44 +3,33 @@
 //! A connection is always in one [`Stage`], each with its own deadline. The deadlines are plain cells, read by the
 //! worker's sweep a few times a second: a request costs no timer.
 
+mod answer;
 mod entry;
+mod h1;
+mod h2;
 mod io;
 mod proxy_protocol;
 mod secure;
 
-use crate::exchange::{Body, Client, Finished, Interface, Request, RequestBody};
+use crate::exchange::Interface;
 use crate::metrics::{Closed, Handshake, WorkerMetrics};
-use crate::{chain, route::Routes, services::Services, tls::Tls};
+use crate::tls::{self, Tls};
+use crate::{route::Routes, services::Services};
 use entry::Refusal;
-use harper_config::Config;
-use http::{HeaderValue, Uri, header};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use io::Io;
+use h2::Streams;
 use std::cell::{Cell, RefCell};
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-/// What is read of a client that still sends after it was answered for the last time (RFC 9112 §9.6).
-const LINGER_BYTES_MAX: usize = 512 * 1024;
-/// Time for it.
-const LINGER_TIME_MAX: Duration = Duration::from_secs(1);
-
 /// For how long after it was made a connection may send its first request though the process stops.
 const NEW_FOR: Duration = Duration::from_secs(1);
-
-/// What hyper keeps of a connection's bytes at most; its own default.
-const BUFFER_BYTES_MAX: usize = 8192 + 4096 * 100;
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +40,8 @@ pub(crate) enum Stage {
     Head,
     /// Receiving its body, answering, and sending.
     Answer,
+    /// Streams of HTTP/2 are open; each has a deadline of its own.
+    Streams,
 }
 
 /// What a client was too slow with.
@@ -79,6 +70,8 @@ pub(crate) struct ConnState {
     requests: Cell<u64>,
     /// Which of them the entry has refused, and why.
     refused: Cell<Option<(u64, Refusal)>>,
+    /// The open streams, on HTTP/2.
+    streams: Streams,
     waker: RefCell<Option<Waker>>,
     shared: Rc<Shared>,
 }
@@ -121,6 +114,7 @@ impl ConnState {
             is_mid_body: Cell::new(false),
             requests: Cell::new(0),
             refused: Cell::new(None),
+            streams: Streams::default(),
             waker: RefCell::default(),
             shared,
         })
@@ -141,7 +135,8 @@ impl ConnState {
     /// Bytes arrived.
     fn received(&self, count: usize) {
         self.metrics().bytes_received.add(count as u64);
-        if self.stage.get() == Stage::Idle {
+        self.streams.received(count);
+        if self.stage.get() == Stage::Idle && !self.streams.are_used() {
             self.enter(Stage::Head);
         }
     }
@@ -149,7 +144,8 @@ impl ConnState {
     /// Bytes were taken by the client, which restarts its time.
     fn sent(&self, count: usize) {
         self.metrics().bytes_sent.add(count as u64);
-        if self.stage.get() == Stage::Answer {
+        // on HTTP/2 the last of an answer may be taken when its stream has ended
+        if self.stage.get() == Stage::Answer || self.streams.are_used() {
             self.since.set(self.shared.coarse_now.get());
         }
     }
@@ -172,15 +168,21 @@ impl ConnState {
             self.expired.set(true);
             self.wake();
         }
+        if self.streams.are_used() {
+            let services = self.shared.services.borrow();
+            self.streams.sweep(now, services.config.http.timeout);
+        }
     }
 
     fn is_overdue(&self, now: Instant) -> bool {
         let services = self.shared.services.borrow();
         let http = &services.config.http;
         let limit = match self.stage.get() {
+            Stage::Idle | Stage::Head if self.streams.are_leaving() => h2::LEAVING_TIME_MAX,
             Stage::Idle => http.keep_alive_timeout,
             Stage::Head => http.headers_timeout,
             Stage::Answer => http.timeout,
+            Stage::Streams => Duration::ZERO,
         };
         // as in Node, 0 switches a timeout off
         !limit.is_zero() && now.saturating_duration_since(self.since.get()) > limit
@@ -191,7 +193,7 @@ impl ConnState {
         let late = match self.stage.get() {
             Stage::Head => Late::Head,
             Stage::Answer if self.is_mid_body.get() => Late::Body,
-            Stage::Answer | Stage::Idle => Late::No,
+            Stage::Answer | Stage::Idle | Stage::Streams => Late::No,
         };
         let can_be_told = late != Late::No && self.late.replace(late) == Late::No;
         if can_be_told {
@@ -294,10 +296,14 @@ pub(crate) async fn serve(
 ) {
     let served = async {
         let peer = peer_of(&state, &mut stream, peer, interface).await?;
-        let Some(tls) = tls else { return Ok(http1(&state, stream, peer).await) };
+        let Some(tls) = tls else { return Ok(h1::serve(&state, stream, peer).await) };
         let stream = handshake(&state, stream, &tls).await?;
-        // what the client chose with ALPN selects the protocol; http/1.1 alone is offered
-        Ok(http1(&state, stream, Peer { is_secure: true, ..peer }).await)
+        let peer = Peer { is_secure: true, ..peer };
+        // what the client chose with ALPN selects the protocol
+        Ok(match stream.get_ref().1.alpn_protocol() {
+            Some(tls::HTTP_2) => h2::serve(&state, stream, peer).await,
+            _ => h1::serve(&state, stream, peer).await,
+        })
     };
     let closed = served.await.unwrap_or_else(|closed: Closed| closed);
     state.metrics().closed(closed);
@@ -319,148 +325,4 @@ async fn handshake(
     let outcome = secured.as_ref().map_or_else(|reason| *reason, |_| Handshake::Completed);
     metrics.handshake(outcome);
     secured.map_err(|_| Closed::Error)
-}
-
-/// Serves HTTP/1 on a stream until it ends, and tells how that was.
-async fn http1<S>(state: &Rc<ConnState>, stream: S, peer: Peer) -> Closed
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let service = service_fn({
-        let state = Rc::clone(state);
-        move |request| answer(Rc::clone(&state), request, peer)
-    });
-    let io = TokioIo::new(Io::new(stream, Rc::clone(state)));
-    let builder = http1_builder(&state.shared.services.borrow().config);
-    let mut connection = builder.serve_connection(io, service);
-    let mut is_told = false;
-    let ended = poll_fn(|cx| {
-        state.register(cx);
-        loop {
-            match Pin::new(&mut connection).poll(cx) {
-                Poll::Ready(result) => return Poll::Ready(Some(result)),
-                Poll::Pending => {}
-            }
-            // not before the poll, so that a request that has arrived is answered
-            if state.draining.get() && !is_told {
-                is_told = true;
-                Pin::new(&mut connection).graceful_shutdown();
-                continue;
-            }
-            // looked at anew: the poll may just have begun a request or sent the rest of an answer
-            if !state.is_expired() {
-                return Poll::Pending;
-            }
-            if !state.tell_late() {
-                return Poll::Ready(None);
-            }
-        }
-    });
-    let ended = ended.await;
-    let closed = match &ended {
-        None if state.stage.get() == Stage::Idle => Closed::Idle,
-        None => Closed::Timeout,
-        Some(_) if state.late.get() != Late::No => Closed::Timeout,
-        Some(_) if state.refused.get().is_some() => Closed::Error,
-        Some(Ok(())) if is_told => Closed::Drain,
-        Some(Ok(())) => Closed::Normal,
-        Some(Err(error)) => {
-            tracing::debug!(peer = %peer.address, %error, "connection ended");
-            Closed::Error
-        }
-    };
-    if ended.is_some() && (state.refused.get().is_some() || state.is_mid_body.get()) {
-        linger(connection.into_parts().io.into_inner().into_inner()).await;
-    }
-    closed
-}
-
-/// HTTP/1 as measured: hyper's own builder, no pipelined flushes, which lose answers before a close.
-fn http1_builder(config: &Config) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    // the entry bounds heads; hyper must have room for one whose target it had to encode
-    let buffer_bytes_max = (3 * config.http.header_bytes_max).max(BUFFER_BYTES_MAX);
-    builder.keep_alive(true).pipeline_flush(false).max_buf_size(buffer_bytes_max);
-    builder
-}
-
-/// Reads what still comes on a connection that has been closed for writing: closing it altogether while the client
-/// sends would destroy an answer that it has not read yet (RFC 9112 §9.6).
-async fn linger(mut stream: impl AsyncRead + Unpin) {
-    let drained = async {
-        let mut left = LINGER_BYTES_MAX;
-        let mut buffer = [0; 4096];
-        while let Ok(count @ 1..) = stream.read(&mut buffer).await {
-            left = left.saturating_sub(count);
-            if left == 0 {
-                break;
-            }
-        }
-    };
-    // a client that goes on sending has had its chance
-    let _ = tokio::time::timeout(LINGER_TIME_MAX, drained).await;
-}
-
-async fn answer(
-    state: Rc<ConnState>,
-    request: hyper::Request<hyper::body::Incoming>,
-    peer: Peer,
-) -> Result<http::Response<Body>, Infallible> {
-    state.answered.set(false);
-    state.enter(Stage::Answer);
-    let (mut head, body) = request.into_parts();
-    settle_target(&mut head);
-    let body = if hyper::body::Body::is_end_stream(&body) {
-        RequestBody::Empty
-    } else {
-        RequestBody::Incoming(body)
-    };
-    let client = Client::of_connection(peer.address.ip(), peer.is_secure, peer.is_proxied);
-    let mut request = Request::new(head, body, client, peer.interface);
-    request.refused = state.begin_request().map(|refusal| refusal.failure());
-    let shared = &state.shared;
-    // one snapshot for the whole request, whatever changes meanwhile
-    let (services, routes) = (shared.services(), Rc::clone(&shared.routes.borrow()));
-    let _in_flight = InFlight::begin(&shared.metrics);
-    let mut response = chain::handle(&services, &routes.0, request).await;
-    let finished = Rc::clone(&state);
-    response.body_mut().on_finish(Finished(finished));
-    Ok(response)
-}
-
-/// Gives a request with an absolute target the form of any other. Its authority is whom the request is for, whatever
-/// `Host` says (RFC 9112 §3.2.2).
-fn settle_target(head: &mut http::request::Parts) {
-    let Some(authority) = head.uri.authority() else { return };
-    if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
-        head.headers.insert(header::HOST, host);
-    }
-    if let Some(path) = head.uri.path_and_query().cloned() {
-        head.uri = Uri::from(path);
-    }
-}
-
-impl crate::exchange::OnFinish for ConnState {
-    fn finish(&self) {
-        self.answered.set(true);
-    }
-}
-
-/// Counts a request while it is being answered, however that ends.
-struct InFlight<'a>(&'a WorkerMetrics);
-
-impl<'a> InFlight<'a> {
-    fn begin(metrics: &'a WorkerMetrics) -> Self {
-        metrics.in_flight.add(1);
-        Self(metrics)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.in_flight.add(-1);
-        if std::thread::panicking() {
-            self.0.panics.add(1);
-        }
-    }
 }

@@ -2,15 +2,15 @@
 //! here knows a protocol, a route or a store.
 
 mod id;
+mod incoming;
 mod summary;
 mod trace;
 
 use bytes::Bytes;
 use futures_util::Stream;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderValue, header};
 use http_body::{Frame, SizeHint};
-use http_body_util::BodyExt;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -23,6 +23,7 @@ use crate::auth::Identity;
 use crate::auth::cookie::Scope;
 use crate::error::Failure;
 pub(crate) use id::RequestId;
+pub(crate) use incoming::RequestBody;
 pub(crate) use summary::Summary;
 pub(crate) use trace::{TraceContext, to_hex};
 
@@ -199,40 +200,6 @@ impl Request {
     }
 }
 
-/// Where a request body comes from.
-pub(crate) enum RequestBody {
-    /// There is none, or it has been read.
-    Empty,
-    /// From the connection.
-    Incoming(hyper::body::Incoming),
-}
-
-/// What is read of a body that nobody wants, so that the connection can go on: closing it while the client still sends
-/// could lose the answer (RFC 9112 §9.6).
-const UNWANTED_BYTES_MAX: usize = 64 * 1024;
-/// Time for it.
-const UNWANTED_TIME_MAX: Duration = Duration::from_secs(1);
-
-impl RequestBody {
-    /// Reads and drops what is left of the body; false when that is too much, and the connection has to be closed.
-    pub(crate) async fn drain(self, headers: &HeaderMap) -> bool {
-        let Self::Incoming(mut body) = self else { return true };
-        // a client that waits for 100 has sent nothing yet, and is not asked to
-        if headers.contains_key(header::EXPECT) {
-            return false;
-        }
-        let read = async {
-            let mut left = UNWANTED_BYTES_MAX;
-            while let Some(frame) = body.frame().await {
-                let len = frame.ok()?.data_ref().map_or(0, Bytes::len);
-                left = left.checked_sub(len)?;
-            }
-            Some(())
-        };
-        tokio::time::timeout(UNWANTED_TIME_MAX, read).await.is_ok_and(|read| read.is_some())
-    }
-}
-
 /// A response as the chain sees it.
 pub(crate) type Response = http::Response<Body>;
 
@@ -244,6 +211,8 @@ pub(crate) type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>>>>;
 pub(crate) struct Body {
     content: Content,
     finished: Option<Finished>,
+    /// A longer part is handed over piece by piece; none hands it over whole.
+    piece_bytes_max: Option<usize>,
     tail: Tail,
     /// Whether this is the result of a query: such bodies are compressed whatever their size.
     pub is_query_result: bool,
@@ -342,6 +311,11 @@ impl Body {
         self.tail.told.push(Box::new(tell));
     }
 
+    /// Hands a body that is known whole over in pieces, so that a client that takes nothing holds up no more than one.
+    pub(crate) fn in_pieces(&mut self, bytes_max: usize) {
+        self.piece_bytes_max = Some(bytes_max);
+    }
+
     /// Has `finished` called when the body is done with.
     pub(crate) fn on_finish(&mut self, finished: Finished) {
         self.finished = Some(finished);
@@ -356,12 +330,18 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let pieces = self.piece_bytes_max;
         let part = match &mut self.content {
             Content::Empty => None,
             Content::Whole(bytes) => {
-                let bytes = std::mem::take(bytes);
-                self.content = Content::Empty;
-                Some(Ok(bytes))
+                let piece = match pieces {
+                    Some(max) if bytes.len() > max => bytes.split_to(max),
+                    _ => std::mem::take(bytes),
+                };
+                if bytes.is_empty() {
+                    self.content = Content::Empty;
+                }
+                Some(Ok(piece))
             }
             Content::Stream(parts) => ready!(parts.as_mut().poll_next(cx)),
         };
@@ -386,6 +366,7 @@ impl http_body::Body for Body {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http_body_util::BodyExt;
 
     #[test]
     fn what_is_held_is_counted_limited_and_given_back() {

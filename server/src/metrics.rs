@@ -109,6 +109,12 @@ pub(crate) enum Rejected {
     HeaderBytes,
     /// `http.requestQueueLimit`.
     QueueTime,
+    /// `http.http2Limits.idleBytesMax`: frames of HTTP/2 that led to nothing.
+    Http2IdleBytes,
+    /// `http.http2Limits.resetsMax`: requests of HTTP/2 that were taken back.
+    Http2Resets,
+    /// `http.timeout` of a stream of HTTP/2.
+    Http2Stalled,
     /// `query.heldBytesMax`.
     HeldBytes,
     /// `http.rateLimit`.
@@ -134,6 +140,9 @@ const REJECTED: &[&str] = &[
     "related_records",
     "header_bytes",
     "queue_time",
+    "http2_idle_bytes",
+    "http2_resets",
+    "http2_stalled",
     "held_bytes",
     "rate_limit",
     "response_time",

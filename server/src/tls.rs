@@ -25,6 +25,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+/// HTTP/2 in the words of ALPN (RFC 9113 §3.2).
+pub(crate) const HTTP_2: &[u8] = b"h2";
+
 /// Where certificates are when nothing else is said, below the root.
 const KEYS: &str = "keys";
 
@@ -95,13 +98,20 @@ pub(crate) fn check(config: &Config, root: &Path) -> Vec<Problem> {
 impl Generation {
     fn load(config: &Config, root: &Path) -> Result<Self, TlsError> {
         let keys = root.join(KEYS);
-        Self::make(&config.tls, &Files::read(&config.tls, &keys), &keys)
+        Self::make(config, &config.tls, &Files::read(&config.tls, &keys), &keys)
     }
 
-    fn make(configured: &[TlsEntry], files: &Files, keys: &Path) -> Result<Self, TlsError> {
+    fn make(
+        config: &Config,
+        configured: &[TlsEntry],
+        files: &Files,
+        keys: &Path,
+    ) -> Result<Self, TlsError> {
+        let protocols: &[&[u8]] =
+            if config.http.http2.is_enabled { &[HTTP_2, b"http/1.1"] } else { &[b"http/1.1"] };
         let (mut entries, mut problems) = (Vec::new(), Vec::new());
         for entry in configured {
-            match Entry::make(entry, files, keys) {
+            match Entry::make(entry, files, keys, protocols) {
                 Ok(entry) => entries.push(entry),
                 Err(found) => problems.extend(found),
             }

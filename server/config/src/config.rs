@@ -1,6 +1,7 @@
 //! The configuration as the server uses it: built values, nested by their owner.
 
 mod http;
+mod http2;
 mod telemetry;
 
 use crate::headers;
@@ -8,6 +9,7 @@ mod authentication;
 mod operations;
 
 pub use authentication::{AuthAudit, Authentication, Sessions, Throttle, Tokens};
+pub use http2::Http2;
 pub use operations::OperationsApi;
 
 use crate::layers::Effective;
@@ -68,6 +70,8 @@ pub struct Http {
     pub port: Option<Port>,
     /// TLS listener, if any.
     pub secure_port: Option<Port>,
+    /// HTTP/2.
+    pub http2: Http2,
     /// Bodies of more bytes than this are compressed; 0 switches compression off.
     pub compression_threshold_bytes: usize,
     /// How hard each content coding tries.
@@ -297,6 +301,7 @@ impl Reader<'_> {
                 port.port == 0 || secure_port.as_ref().is_none_or(|secure| port != secure)
             }),
             secure_port,
+            http2: self.http2(),
             compression_threshold_bytes: self.size("http.compressionThreshold"),
             compression: self.compression(),
             cors: self.cors("http"),

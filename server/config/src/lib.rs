@@ -20,9 +20,10 @@ mod value;
 
 pub use ciphers::CipherSuite;
 pub use config::{
-    Admin, AuthAudit, Authentication, Compression, Config, Cors, Files, Http, HttpLogging, Logging,
-    OperationsApi, Otlp, Proxies, Query, RateLimit, RateLimitBy, RequestId, RequestLogFormat,
-    Sessions, Shutdown, Storage, Telemetry, Threads, ThreadsBasis, Throttle, Tokens,
+    Admin, AuthAudit, Authentication, Compression, Config, Cors, Files, Http, Http2, HttpLogging,
+    Logging, OperationsApi, Otlp, Proxies, Query, RateLimit, RateLimitBy, RequestId,
+    RequestLogFormat, Sessions, Shutdown, Storage, Telemetry, Threads, ThreadsBasis, Throttle,
+    Tokens,
 };
 pub use docs::{json_schema, markdown};
 pub use keys::{Key, Kind, Reload, Support, find, find_by_env};

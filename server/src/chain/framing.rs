@@ -15,6 +15,9 @@ pub(super) fn check(services: &Services, request: &mut Request) -> Answer<()> {
         }
         return Err(refused);
     }
+    if request.head.method == Method::CONNECT {
+        return Err(Failure::new(Code::NotImplemented, "This server is not a proxy"));
+    }
     let headers = &request.head.headers;
     if request.head.method == Method::PUT && headers.contains_key(header::CONTENT_RANGE) {
         let sentence = "A PUT with Content-Range is not supported: send the whole";

@@ -11,6 +11,7 @@ mod chunks;
 mod head;
 mod refusal;
 
+pub(super) use head::is_host;
 pub(crate) use refusal::Refusal;
 
 use chunks::Chunks;

@@ -12,41 +12,24 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(super) struct Io<S> {
     stream: S,
     state: Rc<ConnState>,
-    entry: Entry,
+    /// None on HTTP/2, whose frames have lengths.
+    entry: Option<Entry>,
 }
 
 impl<S> Io<S> {
-    pub(super) fn new(stream: S, state: Rc<ConnState>) -> Self {
+    /// For requests of HTTP/1, which pass the entry.
+    pub(super) fn requests(stream: S, state: Rc<ConnState>) -> Self {
         let entry = Entry::new(state.shared.services.borrow().config.http.header_bytes_max);
-        Self { stream, state, entry }
+        Self { stream, state, entry: Some(entry) }
+    }
+
+    /// For frames of HTTP/2.
+    pub(super) fn frames(stream: S, state: Rc<ConnState>) -> Self {
+        Self { stream, state, entry: None }
     }
 
     pub(super) fn into_inner(self) -> S {
         self.stream
-    }
-
-    /// Fills `buffer` with what the entry has ready; false when that is nothing.
-    fn hand_on(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
-        let ready = self.entry.ready();
-        let count = ready.len().min(buffer.remaining());
-        buffer.put_slice(&ready[..count]);
-        self.entry.consume(count);
-        count > 0
-    }
-
-    /// The end of what is read, if it has come: an error for a body that cannot be completed, and silence after a
-    /// request that is refused, until its answer has been sent.
-    fn end(&mut self) -> Option<Poll<io::Result<()>>> {
-        if let Some(broken) = self.entry.broken() {
-            return Some(Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, broken))));
-        }
-        match self.state.late.get() {
-            Late::Body => return Some(Poll::Ready(Err(io::ErrorKind::TimedOut.into()))),
-            Late::Head => self.entry.refuse(Refusal::TIMEOUT),
-            Late::No => {}
-        }
-        self.state.refused.set(self.entry.refused());
-        self.entry.refused().map(|_| Poll::Pending)
     }
 
     fn sent(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -64,9 +47,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let Some(entry) = &mut this.entry else {
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+            this.state.received(buffer.filled().len() - before);
+            return Poll::Ready(Ok(()));
+        };
         loop {
-            let end = this.end();
-            if this.hand_on(buffer) {
+            let end = end(entry, &this.state);
+            if hand_on(entry, buffer) {
                 return Poll::Ready(Ok(()));
             }
             if let Some(end) = end {
@@ -77,20 +66,44 @@ impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
             let count = buffer.filled().len() - before;
             if count > 0 {
                 this.state.received(count);
-                let passed = this.entry.receive(&buffer.filled()[before..]);
+                let passed = entry.receive(&buffer.filled()[before..]);
                 buffer.set_filled(before + passed);
-                this.state.is_mid_body.set(this.entry.is_mid_body());
-                this.state.refused.set(this.entry.refused());
+                this.state.is_mid_body.set(entry.is_mid_body());
+                this.state.refused.set(entry.refused());
                 if passed > 0 {
                     return Poll::Ready(Ok(()));
                 }
-            } else if this.entry.is_mid_head() {
-                this.entry.refuse(Refusal::ENDED);
+            } else if entry.is_mid_head() {
+                entry.refuse(Refusal::ENDED);
             } else {
                 return Poll::Ready(Ok(()));
             }
         }
     }
+}
+
+/// Fills `buffer` with what the entry has ready; false when that is nothing.
+fn hand_on(entry: &mut Entry, buffer: &mut ReadBuf<'_>) -> bool {
+    let ready = entry.ready();
+    let count = ready.len().min(buffer.remaining());
+    buffer.put_slice(&ready[..count]);
+    entry.consume(count);
+    count > 0
+}
+
+/// The end of what is read, if it has come: an error for a body that cannot be completed, and silence after a request
+/// that is refused, until its answer has been sent.
+fn end(entry: &mut Entry, state: &ConnState) -> Option<Poll<io::Result<()>>> {
+    if let Some(broken) = entry.broken() {
+        return Some(Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, broken))));
+    }
+    match state.late.get() {
+        Late::Body => return Some(Poll::Ready(Err(io::ErrorKind::TimedOut.into()))),
+        Late::Head => entry.refuse(Refusal::TIMEOUT),
+        Late::No => {}
+    }
+    state.refused.set(entry.refused());
+    entry.refused().map(|_| Poll::Pending)
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Io<S> {

@@ -7,7 +7,6 @@ use crate::metrics::Rejected;
 use crate::services::Services;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, header};
-use http_body_util::BodyExt;
 use std::io;
 
 /// Bodies up to this size are not counted against `http.bodiesBytesMax`: the number of connections bounds them.
@@ -115,18 +114,13 @@ fn too_large(services: &Services, bytes_max: usize) -> Box<Failure> {
     Failure::new(Code::BodyTooLarge, format!("The body is larger than {bytes_max} bytes")).closing()
 }
 
-/// What broke the body off: the entry of HTTP/1 gives its reason as the source of the error.
-fn broken(error: &hyper::Error) -> Box<Failure> {
-    let cause =
-        std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
-    let failure = match cause {
-        Some(cause) if cause.kind() == io::ErrorKind::TimedOut => {
+/// The body cannot be read to its end.
+fn broken(error: &io::Error) -> Box<Failure> {
+    let failure = match error.kind() {
+        io::ErrorKind::TimedOut => {
             Failure::new(Code::RequestTimeout, "The body did not arrive in time")
         }
-        Some(cause) => {
-            Failure::new(Code::BadRequest, format!("The body could not be read: {cause}"))
-        }
-        None => Failure::new(Code::BadRequest, format!("The body could not be read: {error}")),
+        _ => Failure::new(Code::BadRequest, format!("The body could not be read: {error}")),
     };
     failure.closing()
 }

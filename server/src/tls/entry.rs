@@ -27,8 +27,14 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Makes an entry of what was read, and checks it; files that it does not name are in `keys`.
-    pub(super) fn make(entry: &TlsEntry, files: &Files, keys: &Path) -> Result<Self, Vec<Problem>> {
+    /// Makes an entry of what was read, and checks it; files that it does not name are in `keys`. Clients are offered
+    /// `protocols`, the best first.
+    pub(super) fn make(
+        entry: &TlsEntry,
+        files: &Files,
+        keys: &Path,
+        protocols: &[&[u8]],
+    ) -> Result<Self, Vec<Problem>> {
         let chain = Text::find(entry, "certificate", entry.certificate.as_ref(), files, keys)
             .and_then(|text| chain(&text));
         let key = Text::find(entry, "privateKey", entry.private_key.as_ref(), files, keys)
@@ -53,7 +59,7 @@ impl Entry {
             let hint = "the first certificate of the file must be the one that the key is of";
             refuse("privateKey", "the key is not that of the certificate".into(), hint)
         })?;
-        let server = server(provider, certified)
+        let server = server(provider, certified, protocols)
             .map_err(|error| refuse("ciphers", error.to_string(), ""))?;
         Ok(Self {
             key: entry.key.clone(),
@@ -142,7 +148,11 @@ fn provider(entry: &TlsEntry) -> CryptoProvider {
     provider
 }
 
-fn server(provider: CryptoProvider, key: CertifiedKey) -> Result<ServerConfig, rustls::Error> {
+fn server(
+    provider: CryptoProvider,
+    key: CertifiedKey,
+    protocols: &[&[u8]],
+) -> Result<ServerConfig, rustls::Error> {
     let has =
         |is_13: bool| provider.cipher_suites.iter().any(|suite| suite.tls13().is_some() == is_13);
     let versions: Vec<_> =
@@ -151,7 +161,7 @@ fn server(provider: CryptoProvider, key: CertifiedKey) -> Result<ServerConfig, r
         .with_protocol_versions(&versions)?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
-    server.alpn_protocols = vec![b"http/1.1".to_vec()];
+    server.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     // tickets alone: any worker can resume what another began, and none keeps anything for it
     server.session_storage = Arc::new(NoServerSessionStorage {});
     server.ticketer = aws_lc_rs::Ticketer::new()?;

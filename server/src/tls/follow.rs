@@ -58,7 +58,7 @@ impl Followed {
     /// wrong with it, for none.
     pub(crate) fn look(&self, config: &Config) {
         let Some(found) = self.changed(config) else { return };
-        match Generation::make(&found.entries, &found.files, &self.keys) {
+        match Generation::make(config, &found.entries, &found.files, &self.keys) {
             Ok(generation) => {
                 generation.warn_of_times();
                 self.tls.current.store(Arc::new(generation));

@@ -93,7 +93,7 @@ pub(super) fn is_field_byte(byte: u8) -> bool {
 
 /// Whether this can be the value of `Host`: `uri-host [ ":" port ]`, which may be empty (RFC 9110 §7.2).
 #[must_use]
-pub(super) fn is_host(host: &[u8]) -> bool {
+pub(in crate::conn) fn is_host(host: &[u8]) -> bool {
     let port = match host.strip_prefix(b"[") {
         Some(rest) => {
             let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };

@@ -1,0 +1,80 @@
+//! From what hyper hands over to the chain and back.
+
+use super::{ConnState, Peer, Stage};
+use crate::chain;
+use crate::exchange::{Body, Client, Finished, Request, RequestBody};
+use crate::metrics::WorkerMetrics;
+use http::request::Parts;
+use http::{HeaderValue, Uri, header};
+use hyper::body::Incoming;
+use std::convert::Infallible;
+use std::rc::Rc;
+
+/// Answers a request of HTTP/1.
+pub(super) async fn answer(
+    state: Rc<ConnState>,
+    request: hyper::Request<Incoming>,
+    peer: Peer,
+) -> Result<http::Response<Body>, Infallible> {
+    state.answered.set(false);
+    state.enter(Stage::Answer);
+    let (head, body) = request.into_parts();
+    let mut request = request_of(head, RequestBody::new(body, None), peer);
+    request.refused = state.begin_request().map(|refusal| refusal.failure());
+    let mut response = through_the_chain(&state, request).await;
+    response.body_mut().on_finish(Finished(state));
+    Ok(response)
+}
+
+/// A request as the chain sees it, whatever the protocol.
+pub(super) fn request_of(mut head: Parts, body: RequestBody, peer: Peer) -> Request {
+    settle_target(&mut head);
+    let client = Client::of_connection(peer.address.ip(), peer.is_secure, peer.is_proxied);
+    Request::new(head, body, client, peer.interface)
+}
+
+/// Has a request answered.
+pub(super) async fn through_the_chain(state: &ConnState, request: Request) -> http::Response<Body> {
+    let shared = &state.shared;
+    // one snapshot for the whole request, whatever changes meanwhile
+    let (services, routes) = (shared.services(), Rc::clone(&shared.routes.borrow()));
+    let _in_flight = InFlight::begin(&shared.metrics);
+    chain::handle(&services, &routes.0, request).await
+}
+
+/// Gives a request with an absolute target the form of any other. Its authority is whom the request is for, whatever
+/// `Host` says (RFC 9112 §3.2.2, RFC 9113 §8.3.1).
+fn settle_target(head: &mut Parts) {
+    let Some(authority) = head.uri.authority() else { return };
+    if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
+        head.headers.insert(header::HOST, host);
+    }
+    if let Some(path) = head.uri.path_and_query().cloned() {
+        head.uri = Uri::from(path);
+    }
+}
+
+impl crate::exchange::OnFinish for ConnState {
+    fn finish(&self) {
+        self.answered.set(true);
+    }
+}
+
+/// Counts a request while it is being answered, however that ends.
+struct InFlight<'a>(&'a WorkerMetrics);
+
+impl<'a> InFlight<'a> {
+    fn begin(metrics: &'a WorkerMetrics) -> Self {
+        metrics.in_flight.add(1);
+        Self(metrics)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.add(-1);
+        if std::thread::panicking() {
+            self.0.panics.add(1);
+        }
+    }
+}

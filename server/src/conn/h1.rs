@@ -1,0 +1,104 @@
+//! HTTP/1 on a connection (RFC 9112).
+
+use super::answer::answer;
+use super::io::Io;
+use super::{ConnState, Late, Peer, Stage};
+use crate::metrics::Closed;
+use harper_config::Config;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+
+/// What is read of a client that still sends after it was answered for the last time (RFC 9112 §9.6).
+const LINGER_BYTES_MAX: usize = 512 * 1024;
+/// Time for it.
+const LINGER_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// What hyper keeps of a connection's bytes at most; its own default.
+const BUFFER_BYTES_MAX: usize = 8192 + 4096 * 100;
+
+/// Serves HTTP/1 on a stream until it ends, and tells how that was.
+pub(super) async fn serve<S>(state: &Rc<ConnState>, stream: S, peer: Peer) -> Closed
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let service = service_fn({
+        let state = Rc::clone(state);
+        move |request| answer(Rc::clone(&state), request, peer)
+    });
+    let io = TokioIo::new(Io::requests(stream, Rc::clone(state)));
+    let builder = builder(&state.shared.services.borrow().config);
+    let mut connection = builder.serve_connection(io, service);
+    let mut is_told = false;
+    let ended = poll_fn(|cx| {
+        state.register(cx);
+        loop {
+            match Pin::new(&mut connection).poll(cx) {
+                Poll::Ready(result) => return Poll::Ready(Some(result)),
+                Poll::Pending => {}
+            }
+            // not before the poll, so that a request that has arrived is answered
+            if state.draining.get() && !is_told {
+                is_told = true;
+                Pin::new(&mut connection).graceful_shutdown();
+                continue;
+            }
+            // looked at anew: the poll may just have begun a request or sent the rest of an answer
+            if !state.is_expired() {
+                return Poll::Pending;
+            }
+            if !state.tell_late() {
+                return Poll::Ready(None);
+            }
+        }
+    });
+    let ended = ended.await;
+    let closed = match &ended {
+        None if state.stage.get() == Stage::Idle => Closed::Idle,
+        None => Closed::Timeout,
+        Some(_) if state.late.get() != Late::No => Closed::Timeout,
+        Some(_) if state.refused.get().is_some() => Closed::Error,
+        Some(Ok(())) if is_told => Closed::Drain,
+        Some(Ok(())) => Closed::Normal,
+        Some(Err(error)) => {
+            tracing::debug!(peer = %peer.address, %error, "connection ended");
+            Closed::Error
+        }
+    };
+    if ended.is_some() && (state.refused.get().is_some() || state.is_mid_body.get()) {
+        linger(connection.into_parts().io.into_inner().into_inner()).await;
+    }
+    closed
+}
+
+/// HTTP/1 as measured: hyper's own builder, no pipelined flushes, which lose answers before a close.
+fn builder(config: &Config) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    // the entry bounds heads; hyper must have room for one whose target it had to encode
+    let buffer_bytes_max = (3 * config.http.header_bytes_max).max(BUFFER_BYTES_MAX);
+    builder.keep_alive(true).pipeline_flush(false).max_buf_size(buffer_bytes_max);
+    builder
+}
+
+/// Reads what still comes on a connection that has been closed for writing: closing it altogether while the client
+/// sends would destroy an answer that it has not read yet (RFC 9112 §9.6).
+async fn linger(mut stream: impl AsyncRead + Unpin) {
+    let drained = async {
+        let mut left = LINGER_BYTES_MAX;
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+            left = left.saturating_sub(count);
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // a client that goes on sending has had its chance
+    let _ = tokio::time::timeout(LINGER_TIME_MAX, drained).await;
+}

@@ -1,0 +1,193 @@
+//! HTTP/2 on a secure connection (RFC 9113), by hyper and its h2.
+//!
+//! They frame, and hold a client to the windows and counts that it is told. What they leave open is closed here: clients
+//! that are silent after TLS, within a preface or between requests, streams whose client takes or sends nothing, frames that
+//! lead to nothing, and requests that are taken back.
+
+mod streams;
+
+pub(super) use streams::Streams;
+
+use super::answer::{request_of, through_the_chain};
+use super::entry::is_host;
+use super::io::Io;
+use super::{ConnState, Peer, Stage};
+use crate::error::{Code, Failure};
+use crate::exchange::{Body, RequestBody};
+use crate::metrics::Closed;
+use harper_config::Config;
+use http::request::Parts;
+use http::{HeaderName, header};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+use streams::{Spawner, Unanswered};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// For how long a connection without streams stays after its client was told to go (RFC 9113 §6.8).
+pub(super) const LEAVING_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// What is handed to h2 at once of a body that is known whole.
+const PIECE_BYTES_MAX: usize = 64 * 1024;
+
+/// Headers that HTTP/2 does not have (RFC 9113 §8.2.2).
+const OF_HTTP_1: [HeaderName; 5] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Serves HTTP/2 on a stream until it ends, and tells how that was.
+pub(super) async fn serve<S>(state: &Rc<ConnState>, stream: S, peer: Peer) -> Closed
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let config = state.shared.services().config.clone();
+    state.streams.begin(&config.http.http2);
+    let service = service_fn({
+        let state = Rc::clone(state);
+        move |request| answer(Rc::clone(&state), request, peer, Unanswered::begin(&state))
+    });
+    let io = TokioIo::new(Io::frames(stream, Rc::clone(state)));
+    let builder = builder(&config, Spawner(Rc::clone(state)));
+    let mut connection = builder.serve_connection(io, service);
+    poll_fn(|cx| {
+        state.register(cx);
+        loop {
+            if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
+                return Poll::Ready(how_it_ended(state, ended, peer));
+            }
+            if let Some(abuse) = state.streams.abuse() {
+                state.metrics().rejected(abuse);
+                return Poll::Ready(Closed::Error);
+            }
+            let is_expired = state.is_expired();
+            if is_expired && (state.stage.get() == Stage::Head || state.streams.are_leaving()) {
+                return Poll::Ready(if state.draining.get() {
+                    Closed::Drain
+                } else {
+                    Closed::Timeout
+                });
+            }
+            if !(is_expired || state.draining.get()) || !state.streams.leave() {
+                return Poll::Pending;
+            }
+            // the client is told which of its streams will still be answered, and that is all of them
+            state.since.set(state.shared.coarse_now.get());
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+    })
+    .await
+}
+
+fn how_it_ended(state: &ConnState, ended: hyper::Result<()>, peer: Peer) -> Closed {
+    match ended {
+        Ok(()) if state.draining.get() => Closed::Drain,
+        Ok(()) if state.streams.are_leaving() => Closed::Idle,
+        Ok(()) => Closed::Normal,
+        Err(error) => {
+            tracing::debug!(peer = %peer.address, %error, "connection ended");
+            Closed::Error
+        }
+    }
+}
+
+fn builder(config: &Config, spawner: Spawner) -> http2::Builder<Spawner> {
+    let limits = &config.http.http2;
+    let mut builder = http2::Builder::new(spawner);
+    builder
+        .max_concurrent_streams(limits.streams_max)
+        .max_pending_accept_reset_streams(limits.pending_resets_max)
+        .max_local_error_reset_streams(limits.error_resets_max)
+        .max_header_list_size(u32::try_from(config.http.header_bytes_max).unwrap_or(u32::MAX))
+        .max_frame_size(limits.frame_bytes_max)
+        .initial_stream_window_size(limits.stream_window_bytes)
+        .initial_connection_window_size(limits.connection_window_bytes)
+        .max_send_buf_size(limits.send_buffer_bytes_max);
+    builder
+}
+
+async fn answer(
+    state: Rc<ConnState>,
+    request: hyper::Request<Incoming>,
+    peer: Peer,
+    unanswered: Unanswered,
+) -> Result<http::Response<Body>, Infallible> {
+    let (head, body) = request.into_parts();
+    let misaddressed = misaddressed(&head);
+    let time = state.shared.services.borrow().config.http.timeout;
+    let until = (!time.is_zero()).then(|| state.shared.coarse_now.get() + time);
+    let mut request = request_of(head, RequestBody::new(body, until), peer);
+    request.refused = misaddressed;
+    let mut response = through_the_chain(&state, request).await;
+    for name in OF_HTTP_1 {
+        response.headers_mut().remove(name);
+    }
+    response.body_mut().in_pieces(PIECE_BYTES_MAX);
+    unanswered.answered();
+    Ok(response)
+}
+
+/// Why it cannot be told whom a request is for: `:authority` and `Host` must be one valid name (RFC 9113 §8.3.1).
+fn misaddressed(head: &Parts) -> Option<Box<Failure>> {
+    let refuse = |sentence: &'static str| Some(Failure::new(Code::BadRequest, sentence));
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return refuse("There is more than one Host header");
+    }
+    let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
+    match (authority, host.map(|host| host.as_bytes())) {
+        (Some(authority), _) if !is_host(authority) => refuse(":authority is invalid"),
+        (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => {
+            refuse(":authority and Host differ")
+        }
+        (None, None) => refuse("There is neither :authority nor Host"),
+        (None, Some(host)) if !is_host(host) => refuse("The Host header is invalid"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderMap, HeaderValue};
+
+    fn head(uri: &str, hosts: &[&'static str]) -> Parts {
+        let (mut head, ()) = http::Request::builder().uri(uri).body(()).unwrap().into_parts();
+        head.headers = HeaderMap::new();
+        for host in hosts {
+            head.headers.append(header::HOST, HeaderValue::from_static(host));
+        }
+        head
+    }
+
+    #[test]
+    fn a_request_is_for_one_valid_name() {
+        for (uri, hosts) in [
+            ("https://a.example/b", &[][..]),
+            ("https://a.example/b", &["A.example"]),
+            ("/b", &["a.example:80"]),
+        ] {
+            assert!(misaddressed(&head(uri, hosts)).is_none(), "{uri} {hosts:?}");
+        }
+        for (uri, hosts) in [
+            ("/b", &[][..]),
+            ("/b", &["a/b"]),
+            ("https://a.example/b", &["b.example"]),
+            ("https://a.example/b", &["a.example", "a.example"]),
+            ("https://user@a.example/b", &[]),
+        ] {
+            assert!(misaddressed(&head(uri, hosts)).is_some(), "{uri} {hosts:?}");
+        }
+    }
+}
