@@ -25,6 +25,7 @@ mod dev;
 mod drain;
 mod expiry;
 mod files;
+mod h2;
 mod harness;
 mod http;
 mod live;

@@ -1,7 +1,7 @@
 //! TLS: certificates, who gets which, and their replacement.
 
 mod certificates;
-mod client;
+pub(crate) mod client;
 mod first_start;
 mod handshake;
 mod reload;

@@ -19,6 +19,7 @@ const USAGE: &str = "cargo xtask <command>
   deny       licences, banned crates and sources (cargo-deny)
   unit       unit tests of every crate
   it         black-box tests of the server
+  h2         HTTP/2 against every case of its standard (h2spec)
   openapi    the description at /openapi: valid, and kept to (schemathesis)
   kill N     kill -9 under load, N rounds (100 when left out)
   chart      lint the chart and compare what it renders
@@ -54,6 +55,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "deny" => deny::check(),
         "unit" => steps::unit(),
         "it" => steps::it(),
+        "h2" => steps::h2(),
         "openapi" => steps::openapi(),
         "kill" => steps::kill(rest.first().map_or("100", String::as_str)),
         "chart" => steps::chart(),

@@ -13,6 +13,7 @@ pub(crate) fn all() -> Result<()> {
     step("cluster tools", || run(command("tests/kubernetes/build.sh", &["node", "helm"])))?;
     quick()?;
     step("openapi", openapi)?;
+    step("h2spec", h2)?;
     step("chart", chart)?;
     step("operator", operator)?;
     step("images", images)?;
@@ -50,6 +51,12 @@ pub(crate) fn unit() -> Result<()> {
 pub(crate) fn it() -> Result<()> {
     cargo(&["build", "--quiet", "--package", "harper-server"])?;
     cargo(&["test", "--quiet", "--package", "harper-tests", "--test", "it"])
+}
+
+/// HTTP/2 against every case of its standard.
+pub(crate) fn h2() -> Result<()> {
+    cargo(&["build", "--quiet", "--package", "harper-server"])?;
+    run(command("tests/h2/run.sh", &[]))
 }
 
 /// The description of the interface: valid, and kept to by the answers to requests made from it.
