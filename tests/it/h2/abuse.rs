@@ -96,7 +96,7 @@ const PROBES: &[Probe] = &[
                 HEADERS,
                 END_HEADERS | END_STREAM,
                 1,
-                &[0x40, 0x7f].repeat(1).into_iter().chain([0xff; 200]).collect::<Vec<_>>(),
+                &[&[0x40, 0x7f][..], &[0xff; 200]].concat(),
             )],
         )
     }),

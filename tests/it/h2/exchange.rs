@@ -14,9 +14,8 @@ fn requests_of_one_connection_are_answered_together() {
     let target = Target::start(launch());
     target.server.client().put("/Dog/1", r#"{"name":"Rex"}"#).expect(204);
     let mut frames = target.frames();
-    let asked: Vec<u32> = (0..100).map(|number| 2 * number + 1).collect();
-    frames.send(asked.iter().flat_map(|stream| get(*stream, "/Dog/1")).collect::<Vec<_>>());
-    let mut open = asked.clone();
+    let mut open: Vec<u32> = (0..100).map(|number| 2 * number + 1).collect();
+    frames.send(open.iter().flat_map(|stream| get(*stream, "/Dog/1")).collect::<Vec<_>>());
     while !open.is_empty() {
         let next = frames.next().expect("the connection ended");
         if next.flags & END_STREAM != 0 && matches!(next.kind, DATA | HEADERS) {

@@ -80,10 +80,12 @@ impl Streams {
     pub(crate) fn sweep(&self, now: Instant, limit: Duration) {
         for stream in self.open.borrow().iter() {
             let waits = now.saturating_duration_since(stream.since.get());
-            if !limit.is_zero() && waits > limit && !stream.is_cut.replace(true) {
-                if let Some(waker) = stream.waker.borrow().as_ref() {
-                    waker.wake_by_ref();
-                }
+            if !limit.is_zero()
+                && waits > limit
+                && !stream.is_cut.replace(true)
+                && let Some(waker) = stream.waker.borrow().as_ref()
+            {
+                waker.wake_by_ref();
             }
         }
     }
