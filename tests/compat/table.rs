@@ -27,7 +27,8 @@ const LARGE: &str = concat!(
     "the same again and again, as long texts do. A long text that says the same again and again, as long texts ",
     "do. A long text that says the same again and again, as long texts do. A long text that says the same again ",
     "and again, as long texts do. A long text that says the same again and again, as long texts do. A long text ",
-    "that says the same again and again, as long texts do. A long text that says the same again and again, so."
+    "that says the same again and again, as long texts do. A long text that says the same again and again, so. A ",
+    "text of fewer bytes than a packet holds would not be worth it."
 );
 
 const SCHEMA: &str = "

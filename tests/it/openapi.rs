@@ -26,10 +26,13 @@ fn every_exported_table_is_described() {
         "/Cat",
         "/Cat/",
         "/Cat/{id}",
+        "/Cat/{id}.{property}",
         "/nice/dog",
         "/nice/dog/",
         "/nice/dog/{id}",
         "/nice/dog/{id}.photo",
+        "/nice/dog/{id}.{property}",
+        "/nice/dog/{id}/",
         "/openapi",
     ];
     assert_eq!(paths, expected);

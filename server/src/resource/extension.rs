@@ -1,14 +1,13 @@
 //! A file name extension at the end of a path, which names the media type of the answer: `/Dog/1.csv`, `/Dog/.msgpack`.
 
 use crate::content::Media;
-use harper_store::TableSchema;
 
 /// The path below the table without its extension, and the type that this names. An extension that is also a declared
-/// attribute, or that follows no slash, names no type.
-pub(super) fn split<'a>(schema: &TableSchema, rest: &'a str) -> (&'a str, Option<Media>) {
+/// name, or that follows no slash, names no type.
+pub(super) fn split(declares: impl Fn(&str) -> bool, rest: &str) -> (&str, Option<Media>) {
     let found = rest.rsplit_once('.').and_then(|(path, extension)| {
         let media = Media::of_extension(extension)?;
-        (path.starts_with('/') && schema.attribute(extension).is_none()).then_some((path, media))
+        (path.starts_with('/') && !declares(extension)).then_some((path, media))
     });
     found.map_or((rest, None), |(path, media)| (path, Some(media)))
 }
@@ -16,14 +15,12 @@ pub(super) fn split<'a>(schema: &TableSchema, rest: &'a str) -> (&'a str, Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use harper_store::{Attribute, Kind};
 
     #[test]
     fn an_extension_names_a_type_unless_it_is_an_attribute() {
-        let attribute = |name: &str| Attribute::new(name, Kind::String);
-        let schema = TableSchema::new("data", "T", vec![attribute("id"), attribute("txt")]);
+        let declares = |name: &str| name == "txt";
         let name = |rest| {
-            let (path, media) = split(&schema, rest);
+            let (path, media) = split(declares, rest);
             (path, media.map(|media| media.name))
         };
         assert_eq!(name("/1.csv"), ("/1", Some("text/csv")));

@@ -112,14 +112,14 @@ impl TableResource {
     ) -> Answer<Response> {
         let access = guard::admit(&request.identity, &request.head.method, &self.schema)?;
         let has_query = request.head.uri.query().is_some_and(|query| !query.is_empty());
-        let (rest, media) = extension::split(&self.schema, rest);
+        let declares = |name: &str| {
+            self.schema.attribute(name).is_some() || self.entity().relation(name).is_some()
+        };
+        let (rest, media) = extension::split(declares, rest);
         if let Some(media) = media {
             // what the path asks for takes the place of what the header does
             request.head.headers.insert(header::ACCEPT, HeaderValue::from_static(media.name));
         }
-        let declares = |name: &str| {
-            self.schema.attribute(name).is_some() || self.entity().relation(name).is_some()
-        };
         match Target::parse(rest, has_query, declares)? {
             Target::Property(id, name) => {
                 let bytes = self.schema.attribute(&name).filter(|found| binary::is_binary(found));

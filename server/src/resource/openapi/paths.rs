@@ -44,6 +44,10 @@ pub(super) fn push(path: &str, name: &str, schema: &TableSchema, paths: &mut Map
     paths.insert(base.clone(), table.description());
     paths.insert(format!("{base}/"), table.collection());
     paths.insert(format!("{base}/{{id}}"), table.record());
+    if matches!(schema.key_attribute().kind, Kind::Id | Kind::String | Kind::Any) {
+        paths.insert(format!("{base}/{{id}}/"), table.below());
+    }
+    paths.insert(format!("{base}/{{id}}.{{property}}"), table.property());
     for attribute in &schema.attributes {
         if matches!(attribute.kind, Kind::Bytes | Kind::Blob) {
             let attribute = utf8_percent_encode(&attribute.name, SEGMENTS);
@@ -130,6 +134,60 @@ impl Described<'_> {
             "patch": patch.0,
             "delete": delete.0,
             "options": self.options(),
+        })
+    }
+
+    /// The records whose keys begin with the same parts.
+    fn below(&self) -> Value {
+        let list = json!({"type": "array", "items": self.reference("")});
+        let text = format!("The records whose keys begin with `id/`. {QUERY}");
+        let read = self
+            .operation("Query records below a key", &text, &[])
+            .with("parameters", self.conditions())
+            .answer("200", "The records found.", content(&list, Shape::List));
+        let delete = self
+            .operation("Delete records below a key", &text, &OF_BODIES[2..])
+            .with("parameters", self.conditions())
+            .answer("200", "Whether any record was deleted.", boolean());
+        json!({
+            "parameters": [self.id()],
+            "get": read.0,
+            "head": read.head().0,
+            "delete": delete.0,
+            "options": self.options(),
+        })
+    }
+
+    /// One value of a record.
+    fn property(&self) -> Value {
+        let key = self.schema.primary_key;
+        let attributes = self.schema.attributes.iter().enumerate();
+        let plain = attributes.filter(|(at, attribute)| {
+            *at != key && !matches!(attribute.kind, Kind::Bytes | Kind::Blob)
+        });
+        let mut names: Vec<_> = plain.map(|(_, attribute)| &attribute.name).collect();
+        // a schema needs one name at least
+        if names.is_empty() {
+            names.push(&self.schema.key_attribute().name);
+        }
+        let mut found = content(&json!({}), Shape::Value);
+        found["headers"] = header("ETag");
+        let read = self
+            .operation("Read a property", "The bare value of an attribute or a relationship.", &[])
+            .problem(Code::PreconditionFailed)
+            .with("parameters", parameter_list(&["IfMatch", "IfNoneMatch"]))
+            .answer("200", "The value.", found)
+            .answer("304", "Not changed.", json!({"headers": header("ETag")}));
+        let property = json!({
+            "name": "property",
+            "in": "path",
+            "required": true,
+            "schema": {"type": "string", "enum": names},
+        });
+        json!({
+            "parameters": [self.id(), property],
+            "get": read.0,
+            "head": read.head().0,
         })
     }
 
