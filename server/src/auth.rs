@@ -7,6 +7,7 @@ pub(crate) mod authority;
 pub(crate) mod cache;
 pub(crate) mod cookie;
 mod memory;
+pub(crate) mod oidc;
 pub(crate) mod password;
 pub(crate) mod permission;
 pub(crate) mod sessions;

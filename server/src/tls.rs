@@ -5,6 +5,7 @@
 //! not belong together.
 
 mod certificate;
+pub(crate) mod client;
 mod entry;
 mod files;
 mod follow;

@@ -8,7 +8,7 @@ use crate::headers;
 mod authentication;
 mod operations;
 
-pub use authentication::{AuthAudit, Authentication, Sessions, Throttle, Tokens};
+pub use authentication::{AuthAudit, Authentication, Oidc, Sessions, Throttle, Tokens};
 pub use http2::Http2;
 pub use operations::OperationsApi;
 

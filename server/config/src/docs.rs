@@ -131,7 +131,9 @@ fn kind_schema(kind: Kind) -> Map<String, Value> {
             json!({"type": ["string", "null"]})
         }
         Kind::Choice(words) => json!({"enum": words}),
-        Kind::Sections => json!({"type": ["array", "null"], "items": {"type": "object"}}),
+        Kind::Sections | Kind::Issuers => {
+            json!({"type": ["array", "null"], "items": {"type": "object"}})
+        }
         Kind::TextList | Kind::Networks => {
             json!({"type": ["array", "string", "null"], "items": {"type": ["string", "null"]}})
         }
@@ -165,6 +167,7 @@ fn kind_words(kind: Kind) -> String {
         Kind::Pairs => "list of `name=value`".into(),
         Kind::HeaderValue => "value of a header".into(),
         Kind::SecurityHeaders => "true or false, or headers".into(),
+        Kind::Issuers => "list of issuers".into(),
         Kind::Sections => "list of mappings".into(),
         Kind::Any => "any".into(),
     }

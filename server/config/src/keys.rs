@@ -41,6 +41,8 @@ pub enum Kind {
     SecurityHeaders,
     /// A list of mappings; each has the members of the section of the same name.
     Sections,
+    /// A list of issuers of tokens, each with its `issuer` and `audience`.
+    Issuers,
     /// Anything; used for keys whose parts are not read yet.
     Any,
 }

@@ -394,6 +394,7 @@ fn from_word(kind: Kind, text: &str) -> Value {
     match kind {
         Kind::TextList
         | Kind::Networks
+        | Kind::Issuers
         | Kind::SecurityHeaders
         | Kind::Sections
         | Kind::Pairs

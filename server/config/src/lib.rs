@@ -10,6 +10,7 @@ mod docs;
 mod headers;
 mod keys;
 mod layers;
+mod oidc;
 mod problem;
 mod reload;
 mod render;
@@ -21,13 +22,14 @@ mod value;
 pub use ciphers::CipherSuite;
 pub use config::{
     Admin, AuthAudit, Authentication, Compression, Config, Cors, Files, Http, Http2, HttpLogging,
-    Logging, OperationsApi, Otlp, Proxies, Query, RateLimit, RateLimitBy, RequestId,
+    Logging, Oidc, OperationsApi, Otlp, Proxies, Query, RateLimit, RateLimitBy, RequestId,
     RequestLogFormat, Sessions, Shutdown, Storage, Telemetry, Threads, ThreadsBasis, Throttle,
     Tokens,
 };
 pub use docs::{json_schema, markdown};
 pub use keys::{Key, Kind, Reload, Support, find, find_by_env};
 pub use layers::{Effective, Loaded, Origin, Sources, load};
+pub use oidc::{OidcIssuer, check_issuer_url};
 pub use problem::{Problem, Severity};
 pub use reload::Change;
 pub use render::{flatten, render};

@@ -4,8 +4,8 @@
 
 use crate::keys::{Key, Kind, Support};
 use Kind::{
-    Any, AutoOr, Bool, Bytes, Choice, HeaderName, HeaderValue, Int, Millis, Networks, Pairs, Path,
-    Port, Ratio, Sections, SecurityHeaders, Text, TextList, Url,
+    Any, AutoOr, Bool, Bytes, Choice, HeaderName, HeaderValue, Int, Issuers, Millis, Networks,
+    Pairs, Path, Port, Ratio, Sections, SecurityHeaders, Text, TextList, Url,
 };
 
 const LEVELS: &[&str] = &["trace", "debug", "info", "warn", "error", "fatal", "notify"];
@@ -122,6 +122,9 @@ pub const KEYS: &[Key] = &[
     key("authentication.refreshTokenTimeout", Millis, "30d", "Life of a refresh token.").live(),
     key("authentication.jwt.privateKey", Text, "", "RSA private key that signs tokens, as PEM text or the path of a file; unset, the server makes one in `<rootPath>/keys`."),
     key("authentication.jwt.publicKeys", TextList, "", "RSA public keys, given in the same way, whose tokens are accepted too: those of the private key that was used before."),
+    key("authentication.oidc", Issuers, "", "Other issuers of Bearer tokens (OpenID Connect), a list of `issuer`, `audience`, and where needed `jwksUri`, `usernameClaim` (`sub`), `roleClaim` and `certificateAuthority`. Without `roleClaim` the name has to be a user's. Tokens are signed with RS256, ES256 or EdDSA."),
+    key("authentication.oidcRefresh", Millis, "1h", "Time after which the keys of issuers are fetched again; a key that is not known is asked for at once, but not more often than every 5 s."),
+    key("authentication.oidcLeeway", Millis, "60s", "By how much the clock of an issuer may differ."),
     key("authentication.hashFunction", Choice(&["argon2id", "sha256", "md5"]), "argon2id", "Hash of stored passwords.").support(Support::Never("passwords are always hashed with argon2id")),
     key("authentication.logging", Any, "", "Log of authentication.").support(STDOUT),
     // other interfaces

@@ -2,6 +2,7 @@
 
 use crate::headers;
 use crate::keys::Kind;
+use crate::oidc;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -40,6 +41,7 @@ pub(crate) fn normalize(kind: Kind, written: &Value) -> Result<Value, String> {
         Kind::Ratio => ratio(written),
         Kind::Url => url(written),
         Kind::Pairs => pairs(written),
+        Kind::Issuers => oidc::normalize(written),
         Kind::HeaderName => headers::name(written),
         Kind::HeaderValue => headers::value(written),
         Kind::SecurityHeaders => headers::security(written),

@@ -1,6 +1,7 @@
 //! What decides who is who: the users with their roles, the sessions, the keys of tokens, and how often passwords have
 //! been tried. There is one for the process.
 
+use super::oidc::Issuers;
 use super::sessions::Sessions;
 use super::system::SystemError;
 use super::throttle::Throttle;
@@ -19,6 +20,8 @@ pub(crate) struct Authority {
     pub sessions: Sessions,
     /// The keys of tokens.
     pub tokens: Tokens,
+    /// Other issuers of tokens.
+    pub issuers: Issuers,
     /// The counts of wrong passwords.
     pub throttle: Throttle,
 }
@@ -35,6 +38,9 @@ pub(crate) enum AuthorityError {
     /// The keys of tokens cannot be used.
     #[error("keys of tokens: {0}")]
     Keys(#[from] KeysError),
+    /// The keys of other issuers cannot be fetched.
+    #[error("issuers of tokens: {0}")]
+    Issuers(#[from] std::io::Error),
 }
 
 impl Authority {
@@ -51,6 +57,7 @@ impl Authority {
             users: Users::open(database)?,
             sessions: Sessions::open(database)?,
             tokens: Tokens::open(keys, &settings.tokens)?,
+            issuers: Issuers::start(&settings.oidc)?,
             throttle: Throttle::default(),
         })
     }

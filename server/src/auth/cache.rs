@@ -231,25 +231,30 @@ impl Credentials {
     }
 
     fn bearer(&self, fingerprint: Fingerprint, token: &str, ask: &Ask<'_>) -> Answer<Identity> {
-        let Authority { users, tokens, .. } = &*self.authority;
+        let Authority { users, tokens, issuers, .. } = &*self.authority;
         let generation = users.generation();
-        let refuse = |why: &'static str, name: &str| {
-            audit::refused(ask, Strategy::Bearer, name);
+        let refuse = |why: &'static str| {
+            // who a token claims to be for is not believed, nor logged
+            audit::refused(ask, Strategy::Bearer, "");
             self.metrics.credentials_refused.add(1);
             Err(bad_token(why))
         };
-        let verified = match tokens.verify(token, Purpose::Operation) {
-            Ok(verified) => verified,
-            Err(Refusal::OtherPurpose) if ask.takes_refresh => return Ok(Identity::Anonymous),
-            Err(refusal) => return refuse(refusal.sentence(), ""),
+        let verified = match issuers.verify(token, users, ask.settings.oidc.leeway) {
+            Some(outsider) => outsider.map(|outsider| (Some(outsider.user), outsider.left)),
+            None => tokens.verify(token, Purpose::Operation).map(|verified| {
+                let user = users.get(&verified.username).filter(|user| verified.is_of(user));
+                (user.map(|user| User::clone(&user)), verified.left)
+            }),
         };
-        let user = users.get(&verified.username).filter(|user| verified.is_of(user));
-        let Some(user) = user else {
-            return refuse(Refusal::Invalid.sentence(), &verified.username);
+        let (user, left) = match verified {
+            Ok((Some(user), left)) => (user, left),
+            Ok((None, _)) => return refuse(Refusal::Invalid.sentence()),
+            Err(Refusal::OtherPurpose) if ask.takes_refresh => return Ok(Identity::Anonymous),
+            Err(refusal) => return refuse(refusal.sentence()),
         };
         audit::accepted(ask, Strategy::Bearer, &user.username);
-        let identity = Identity::User(Rc::new(User::clone(&user)));
-        let until = ask.now.checked_add(verified.left);
+        let identity = Identity::User(Rc::new(user));
+        let until = ask.now.checked_add(left);
         self.right.remember(fingerprint, generation, identity.clone(), until);
         Ok(identity)
     }

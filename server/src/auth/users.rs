@@ -46,6 +46,8 @@ pub(crate) struct User {
     pub role: Arc<Role>,
     /// Seconds since 1970 before which tokens and sessions count for nothing: the last change of the password.
     pub since_s: u64,
+    /// Whether it is a user of this server, and not one whom somebody else vouches for.
+    pub is_stored: bool,
 }
 
 impl User {
@@ -58,7 +60,15 @@ impl User {
             active: true,
             role: Arc::new(Role::super_user()),
             since_s: 0,
+            is_stored: false,
         }
+    }
+
+    /// A user of another system, with a role of ours; without one, a user who may do nothing.
+    #[must_use]
+    pub(crate) fn outside(name: &str, role: Option<Arc<Role>>) -> Self {
+        let role = role.unwrap_or_else(|| Arc::new(Role::missing("")));
+        Self { username: name.to_owned(), role, ..Self::local() }
     }
 }
 

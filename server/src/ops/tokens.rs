@@ -25,9 +25,9 @@ pub(super) async fn create(call: Call<'_>) -> Answer<Done> {
     };
     let users = &call.services.credentials.authority.users;
     let user = match &identity {
-        // a client of this machine is no user who could have a token
-        Identity::User(user) => users.get(&user.username),
-        Identity::Anonymous => None,
+        // a client of this machine, or somebody else's user, cannot have a token of ours
+        Identity::User(user) if user.is_stored => users.get(&user.username),
+        Identity::User(_) | Identity::Anonymous => None,
     };
     let user = user.ok_or_else(|| guard::refused(&Identity::Anonymous))?;
     let (operation, refresh) = (

@@ -1,6 +1,7 @@
 //! The connection to the collector: one POST after the other over HTTP/1.1, kept open between them.
 
 use super::messages::ExportResponse;
+use crate::tls::client;
 use bytes::Bytes;
 use harper_config::Otlp;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, header};
@@ -10,7 +11,6 @@ use hyper_util::rt::TokioIo;
 use prost::Message;
 use rustls::pki_types::ServerName;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -79,7 +79,7 @@ impl Collector {
         Ok(Self {
             host: host.trim_matches(['[', ']']).to_owned(),
             port,
-            tls: if is_secure { Some(connector()?) } else { None },
+            tls: if is_secure { Some(client::connector(None)?) } else { None },
             path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
             headers,
             connection: None,
@@ -153,17 +153,4 @@ where
     // the end of the connection is seen when it is next used
     tokio::task::spawn_local(async move { drop(connection.await) });
     Ok(sender)
-}
-
-/// TLS with the authorities that the system trusts.
-fn connector() -> io::Result<TlsConnector> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
 }

@@ -1,6 +1,7 @@
 //! `authentication.*`, and the log of its events.
 
 use super::Reader;
+use crate::oidc::{self, OidcIssuer};
 use std::time::Duration;
 
 /// Who is it.
@@ -18,6 +19,8 @@ pub struct Authentication {
     pub sessions: Sessions,
     /// Tokens that this server signs.
     pub tokens: Tokens,
+    /// Tokens of other issuers.
+    pub oidc: Oidc,
     /// Which events are logged.
     pub audit: AuthAudit,
 }
@@ -59,6 +62,17 @@ pub struct Tokens {
     pub public_keys: Vec<String>,
 }
 
+/// Tokens of other issuers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Oidc {
+    /// The issuers that are believed.
+    pub issuers: Vec<OidcIssuer>,
+    /// Time after which their keys are fetched again.
+    pub refresh: Duration,
+    /// By how much clocks may differ.
+    pub leeway: Duration,
+}
+
 /// Which events of authentication are logged.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AuthAudit {
@@ -94,6 +108,11 @@ impl Reader<'_> {
                     .as_str()
                     .map(str::to_owned),
                 public_keys: self.list("authentication.jwt.publicKeys").unwrap_or_default(),
+            },
+            oidc: Oidc {
+                issuers: oidc::issuers(self.value("authentication.oidc")),
+                refresh: self.millis("authentication.oidcRefresh"),
+                leeway: self.millis("authentication.oidcLeeway"),
             },
             audit: AuthAudit {
                 failed: self.flag("logging.auditAuthEvents.logFailed"),

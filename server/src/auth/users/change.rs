@@ -59,6 +59,7 @@ impl Users {
             active: true,
             role,
             since_s: later_than(user.as_deref()),
+            is_stored: true,
         })
     }
 
@@ -76,7 +77,9 @@ impl Users {
             return Err(UsersError::Conflict(format!("User {username} already exists")));
         }
         let role = self.role_named(&role)?;
-        self.store_user(User { username, password: hash, active, role, since_s: later_than(None) })
+        let since_s = later_than(None);
+        let password = hash;
+        self.store_user(User { username, password, active, role, since_s, is_stored: true })
     }
 
     /// Changes a user.

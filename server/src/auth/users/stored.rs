@@ -42,7 +42,7 @@ impl StoredUser {
 
     pub(super) fn with_role(self, role: Arc<Role>) -> User {
         let Self { username, password, active, since_s, .. } = self;
-        User { username, password, active, role, since_s }
+        User { username, password, active, role, since_s, is_stored: true }
     }
 }
 

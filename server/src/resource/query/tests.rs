@@ -29,7 +29,14 @@ fn user(permission: &str) -> Identity {
     let (id, name, shown) = (String::new(), String::from("r"), json!({}));
     let role = Arc::new(Role { id, name, permission, shown });
     let (username, password) = (String::new(), String::new());
-    Identity::User(Rc::new(User { username, password, active: true, role, since_s: 0 }))
+    Identity::User(Rc::new(User {
+        username,
+        password,
+        active: true,
+        role,
+        since_s: 0,
+        is_stored: true,
+    }))
 }
 
 fn fixture() -> Fixture {
