@@ -13,6 +13,8 @@ pub(crate) use manifest::{FilesOptions, load};
 pub(crate) use relations::Relation;
 pub(crate) use roles::RoleDefinition;
 pub(crate) use schema::TableDefinition;
+#[cfg(any(test, fuzzing))]
+pub(crate) use schema::parse as parse_schema;
 
 use harper_config::{Place, Problem, Severity};
 use std::collections::HashMap;

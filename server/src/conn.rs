@@ -16,6 +16,8 @@ use crate::metrics::{Closed, Handshake, WorkerMetrics};
 use crate::tls::{self, Tls};
 use crate::{route::Routes, services::Services};
 use entry::Refusal;
+#[cfg(any(test, fuzzing))]
+pub(crate) use entry::fuzz::check as fuzz_entry;
 use h2::Streams;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};

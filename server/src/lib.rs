@@ -15,6 +15,9 @@ mod content;
 mod cpu;
 mod error;
 mod exchange;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod headers;
 mod health;
 mod lag;

@@ -60,7 +60,7 @@ impl TableDefinition {
 }
 
 /// Reads the tables of one file.
-pub(super) fn parse(file: &Path, text: &str, problems: &mut Vec<Problem>) -> Vec<TableDefinition> {
+pub(crate) fn parse(file: &Path, text: &str, problems: &mut Vec<Problem>) -> Vec<TableDefinition> {
     match async_graphql_parser::parse_schema(text) {
         Ok(document) => Reader::new(file, &document, problems).tables(),
         Err(error) => {

@@ -8,6 +8,8 @@
 //! This file does no I/O. It keeps bytes only while a head is incomplete, never more than `head_bytes_max` and one read.
 
 mod chunks;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod head;
 mod refusal;
 

@@ -104,6 +104,7 @@ const SERVER: &[(&str, &[&str])] = &[
     ("pool", &[]),
     ("error", &[]),
     ("telemetry", &[]),
+    ("fuzz", &["auth", "coding", "components", "conn", "content", "resource"]),
     ("lib", &["cli"]),
 ];
 

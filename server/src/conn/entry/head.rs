@@ -99,11 +99,15 @@ pub(in crate::conn) fn is_host(host: &[u8]) -> bool {
             let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
             let is_address = |byte: &u8| byte.is_ascii_hexdigit() || b":.".contains(byte);
             let after = &rest[end + 1..];
-            if !rest[..end].iter().all(is_address) || !(after.is_empty() || after[0] == b':') {
+            if end == 0
+                || !rest[..end].iter().all(is_address)
+                || !(after.is_empty() || after[0] == b':')
+            {
                 return false;
             }
             after.get(1..).unwrap_or_default()
         }
+        None if host.iter().any(|byte| b"[]".contains(byte)) => return false,
         None => match memchr::memchr(b':', host) {
             Some(colon) => &host[colon + 1..],
             None => b"",
@@ -276,7 +280,12 @@ fn check_form(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
     let authority = authority.ok_or(refusal)?;
     let end = authority.iter().position(|byte| b"/?".contains(byte)).unwrap_or(authority.len());
     let host = &authority[..end];
-    if host.is_empty() || host[0] == b':' || !is_host(host) { Err(refusal) } else { Ok(()) }
+    // `http::Uri` has no percent-encoded hosts
+    if host.is_empty() || host[0] == b':' || host.contains(&b'%') || !is_host(host) {
+        Err(refusal)
+    } else {
+        Ok(())
+    }
 }
 
 /// What the fields say of the framing.
