@@ -21,7 +21,8 @@ fn every_exported_table_is_described() {
     let document = server.client().get("/openapi").expect(200).json();
     assert_eq!(document["openapi"], "3.1.0");
     assert_eq!(document["info"]["version"], "1.2.3");
-    let paths: Vec<_> = document["paths"].as_object().unwrap().keys().collect();
+    let mut paths: Vec<_> = document["paths"].as_object().unwrap().keys().collect();
+    paths.sort();
     let expected = [
         "/Cat",
         "/Cat/",
