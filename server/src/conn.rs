@@ -220,6 +220,14 @@ impl ConnState {
         }
     }
 
+    /// Lets the connection end without cutting anything, since its worker is one too many. A client of HTTP/2 is told now
+    /// which of its streams are the last; one of HTTP/1 is told by its next answer.
+    pub(crate) fn retire(&self, now: Instant) {
+        if self.streams.are_used() {
+            self.drain(now);
+        }
+    }
+
     fn wake(&self) {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();

@@ -183,8 +183,12 @@ impl Worker {
             self.shared.metrics.lag_nanos.store(nanos(late), Ordering::Relaxed);
             self.shared.coarse_now.set(now);
             self.health.beat(&self.shared.metrics);
+            let is_ending = self.shared.services.borrow().is_ending.get();
             for state in self.open.borrow().values() {
                 state.sweep(now);
+                if is_ending {
+                    state.retire(now);
+                }
             }
         }
     }

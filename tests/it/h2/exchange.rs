@@ -5,7 +5,7 @@ use super::frames::{
     get, request,
 };
 use super::{Target, launch};
-use crate::harness::{Wire, eventually};
+use crate::harness::{Home, Wire, eventually};
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
 
@@ -157,6 +157,34 @@ fn a_stopping_server_answers_what_was_asked_and_refuses_nothing() {
     assert_eq!(busy.answer(1).unwrap().0, 204);
     busy.ended();
     assert_eq!(target.server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_retired_worker_says_goodbye_and_answers_what_was_asked() {
+    let home = Home::with_schema("type Dog @table @export { id: ID @primaryKey name: String }");
+    home.write("cgroup/cpu.max", "50000 100000\n");
+    home.write("root/harperdb-config.yaml", "threads: {min: 4}\n");
+    let root = home.path("cgroup");
+    let launch = home.launch().set(&format!("threads.cgroupRootForTests={}", root.display()));
+    let target = Target::start(launch.set("http.securePort=127.0.0.1:0").set("http.http2=true"));
+    let mut all: Vec<_> = (0..16).map(|_| target.frames()).collect();
+    for frames in &mut all {
+        frames.send(get(1, "/Dog/none"));
+        assert_eq!(frames.answer(1).unwrap().0, 404);
+        frames.send(frame(HEADERS, END_HEADERS, 3, &request("PUT", "/Dog/1")));
+        frames.send(frame(DATA, 0, 3, b"{"));
+    }
+    home.write("root/harperdb-config.yaml", "threads: {min: 1}\n");
+    let workers = |state: &str| target.server.metric(&format!("harper_workers_{state}"));
+    eventually("one worker", || (workers("running") == 1.0).then_some(()));
+    assert!(workers("retiring") > 0.0, "{}", target.server.log());
+    for frames in &mut all {
+        frames.send(frame(DATA, END_STREAM, 3, b"}"));
+        assert_eq!(frames.answer(3).unwrap().0, 204);
+    }
+    // the clients do not go by themselves
+    eventually("the retired to end", || (workers("retiring") == 0.0).then_some(()));
+    drop(all);
 }
 
 #[test]
