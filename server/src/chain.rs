@@ -56,10 +56,11 @@ pub(crate) enum Layer {
     Compress,
 }
 
-/// The order. Trace and log are outermost and see what is sent; stamp is next, so that every answer carries its headers and
-/// the time counts what all others do; who asks and how the request is called is known before anything can be refused;
-/// framing is checked before anything else is believed; what has waited too long costs nothing more; CORS answers
-/// preflights, which carry no credentials, before the login, and lets pages read any refusal after it; an address is limited before the login, which costs most.
+/// The order. Trace and log are outermost and see what is sent; stamp is next, so that every answer carries its headers
+/// and the time counts what all others do; who asks and how the request is called is known before anything can be
+/// refused; framing is checked before anything else is believed; what has waited too long costs nothing more; CORS
+/// answers preflights, which carry no credentials, before the login, and lets pages read any refusal after it; an address
+/// is limited before the login, which costs most.
 pub(crate) const ORDER: [Layer; 13] = [
     Layer::Trace,
     Layer::Log,

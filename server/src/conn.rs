@@ -250,8 +250,8 @@ struct Peer {
     interface: Interface,
     /// Whether a load balancer named it.
     is_proxied: bool,
-    /// Whether nobody else can listen.
-    is_secure: bool,
+    /// The version of TLS that it speaks, if any.
+    tls_version: Option<&'static str>,
 }
 
 /// Whose the connection is: the other end's, or, where that is a trusted proxy that speaks the PROXY protocol, whose it
@@ -262,7 +262,7 @@ async fn peer_of(
     address: SocketAddr,
     interface: Interface,
 ) -> Result<Peer, Closed> {
-    let peer = Peer { address, interface, is_proxied: false, is_secure: false };
+    let peer = Peer { address, interface, is_proxied: false, tls_version: None };
     let services = state.shared.services();
     let proxies = &services.config.http.proxies;
     if !proxies.use_proxy_protocol || !proxies.trust(address.ip().to_canonical()) {
@@ -308,7 +308,7 @@ pub(crate) async fn serve(
         let peer = peer_of(&state, &mut stream, peer, interface).await?;
         let Some(tls) = tls else { return Ok(h1::serve(&state, stream, peer).await) };
         let stream = handshake(&state, stream, &tls).await?;
-        let peer = Peer { is_secure: true, ..peer };
+        let peer = Peer { tls_version: Some(secure::version(&stream)), ..peer };
         // what the client chose with ALPN selects the protocol
         Ok(match stream.get_ref().1.alpn_protocol() {
             Some(tls::HTTP_2) => h2::serve(&state, stream, peer).await,

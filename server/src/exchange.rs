@@ -90,6 +90,8 @@ pub(crate) struct Client {
     pub address: IpAddr,
     /// Whether its own connection is encrypted.
     pub is_secure: bool,
+    /// The version of TLS on the connection to this server, such as `1.3`; it may be a proxy's.
+    pub tls_version: Option<&'static str>,
     /// The host it asked a trusted proxy for.
     pub host: Option<HeaderValue>,
     /// Whether a trusted proxy has passed the request on.
@@ -101,9 +103,19 @@ pub(crate) struct Client {
 impl Client {
     /// The client of a connection, before anything that its requests say.
     #[must_use]
-    pub(crate) fn of_connection(address: IpAddr, is_secure: bool, is_proxied: bool) -> Self {
-        let address = address.to_canonical();
-        Self { address, is_secure, host: None, is_vouched: false, is_proxied }
+    pub(crate) fn of_connection(
+        address: IpAddr,
+        tls_version: Option<&'static str>,
+        is_proxied: bool,
+    ) -> Self {
+        Self {
+            address: address.to_canonical(),
+            is_secure: tls_version.is_some(),
+            tls_version,
+            host: None,
+            is_vouched: false,
+            is_proxied,
+        }
     }
 }
 

@@ -4,5 +4,6 @@ mod certificates;
 pub(crate) mod client;
 mod first_start;
 mod handshake;
+mod layers;
 mod reload;
 mod resumption;

@@ -115,7 +115,7 @@ mod tests {
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        let mut client = Client::of_connection("10.0.0.1".parse().unwrap(), false, false);
+        let mut client = Client::of_connection("10.0.0.1".parse().unwrap(), None, false);
         believe(&proxies, &headers, &mut client);
         client
     }

@@ -29,7 +29,7 @@ pub(super) async fn answer(
 /// A request as the chain sees it, whatever the protocol.
 pub(super) fn request_of(mut head: Parts, body: RequestBody, peer: Peer) -> Request {
     settle_target(&mut head);
-    let client = Client::of_connection(peer.address.ip(), peer.is_secure, peer.is_proxied);
+    let client = Client::of_connection(peer.address.ip(), peer.tls_version, peer.is_proxied);
     Request::new(head, body, client, peer.interface)
 }
 

@@ -2,6 +2,7 @@
 
 use crate::metrics::Handshake;
 use crate::tls::Tls;
+use rustls::ProtocolVersion;
 use rustls::server::Acceptor;
 use std::io;
 use tokio::io::AsyncWriteExt;
@@ -37,6 +38,14 @@ pub(super) async fn accept(
     let hello = hello.map_err(|error| reason(&error))?;
     let server = tls.choose(&hello.client_hello());
     hello.into_stream(server).await.map_err(|error| reason(&error))
+}
+
+/// The version that was agreed on, as it is written in logs and traces.
+pub(super) fn version(stream: &TlsStream<TcpStream>) -> &'static str {
+    match stream.get_ref().1.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => "1.3",
+        _ => "1.2",
+    }
 }
 
 /// Why a handshake failed.

@@ -17,6 +17,8 @@ pub(crate) struct Summary {
     pub version: Version,
     /// Whether the client speaks TLS.
     pub is_secure: bool,
+    /// The version of TLS on the connection.
+    pub tls_version: Option<&'static str>,
     /// The status of the answer.
     pub status: u16,
     /// The client's address.
@@ -58,6 +60,7 @@ impl Summary {
             target: head.uri.clone(),
             version: head.version,
             is_secure: request.client.is_secure,
+            tls_version: request.client.tls_version,
             status,
             client: request.client.address,
             user,

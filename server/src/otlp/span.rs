@@ -89,6 +89,7 @@ impl Span {
         }
         let optional = [
             ("http.route", summary.route.clone()),
+            ("tls.protocol.version", summary.tls_version.map(str::to_owned)),
             ("url.query", summary.target.query().map(str::to_owned)),
             ("user.name", summary.user.clone()),
             ("user_agent.original", summary.user_agent.as_ref().map(lossy)),

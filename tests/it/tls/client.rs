@@ -7,6 +7,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
@@ -60,7 +61,18 @@ impl Tls {
 
     /// Connects and completes the handshake.
     pub(crate) fn connect(&self, address: SocketAddr, name: &str) -> std::io::Result<Secure> {
+        self.connect_after(b"", address, name)
+    }
+
+    /// The same after some bytes in clear.
+    pub(crate) fn connect_after(
+        &self,
+        before: &[u8],
+        address: SocketAddr,
+        name: &str,
+    ) -> std::io::Result<Secure> {
         let mut socket = TcpStream::connect_timeout(&address, PATIENCE)?;
+        socket.write_all(before)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;

@@ -68,6 +68,8 @@ struct Line<'a> {
     query: Option<&'a str>,
     protocol: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<Cow<'a, str>>,
     status: u16,
     duration_ms: f64,
@@ -109,6 +111,7 @@ fn json(entry: &Entry, sent: Sent, now: Timestamp) -> String {
         path: entry.summary.target.path(),
         query: entry.summary.target.query(),
         protocol,
+        tls: entry.summary.tls_version,
         host: entry.summary.host.as_ref().map(lossy),
         status: entry.summary.status,
         duration_ms: millis(entry.summary.started.elapsed()),
@@ -230,6 +233,7 @@ mod tests {
             target: "/Owner/o1?a=b".parse().unwrap(),
             version: Version::HTTP_11,
             is_secure: true,
+            tls_version: Some("1.3"),
             status: 200,
             client: "203.0.113.9".parse().unwrap(),
             user: Some("a b\"c".into()),
@@ -272,7 +276,7 @@ mod tests {
         let expected = serde_json::json!({
             "timestamp": "1970-01-01T00:00:00.000000Z", "level": "INFO", "target": "http",
             "message": "GET /Owner/o1?a=b HTTPS/1.1 200", "method": "GET", "path": "/Owner/o1",
-            "query": "a=b", "protocol": "HTTPS/1.1", "host": "a.example", "status": 200,
+            "query": "a=b", "protocol": "HTTPS/1.1", "tls": "1.3", "host": "a.example", "status": 200,
             "head_ms": 0.55, "bytes_in": 7, "bytes_out": 9, "client": "203.0.113.9",
             "user": "a b\"c", "request_id": "7-1", "id": 121, "headers": {"accept": "*/*"},
             "user_agent": "say \"hi\"\\ \u{fffd}",
