@@ -7,6 +7,7 @@ use crate::auth::authority::{Authority, AuthorityError};
 use crate::auth::password;
 use crate::auth::users::{Users, UsersError};
 use crate::components::{self, Application};
+use crate::computed::Expressions;
 use crate::exchange::Interface;
 use crate::health::Health;
 use crate::listen::{Endpoint, Reach};
@@ -155,7 +156,7 @@ impl App {
     /// The first thing that could not be opened, bound or started.
     pub(crate) fn start(plan: Plan) -> Result<Self, StartError> {
         let Plan { config, root, applications, reach, credentials, tls } = plan;
-        let store = open_store(&root, &config)?;
+        let (store, expressions) = open_store(&root, &config)?;
         let system = store.database("system")?;
         let authority = Authority::open(&system, &root.join("keys"), &config.authentication)?;
         let authority = Arc::new(authority);
@@ -201,6 +202,7 @@ impl App {
         let cgroup_root = config.borrow().threads.cgroup_root.clone();
         let sources = admin::Sources::new(metrics, store.clone(), pools.work.clone())
             .with(reloads.clone())
+            .with(expressions)
             .with(workers.counts())
             .with(cpu::Cpu { cgroup_root });
         let sources = certificates.iter().cloned().fold(sources, admin::Sources::with);
@@ -208,12 +210,11 @@ impl App {
             let health = Arc::clone(&health);
             admin::start(admin::Admin { health, sources }, listener).map_err(StartError::system)?;
         }
-        let workers = RefCell::new(workers);
         Ok(Self {
             config,
             store,
             authority,
-            workers,
+            workers: RefCell::new(workers),
             pools,
             routes,
             health,
@@ -317,11 +318,13 @@ fn random_key() -> Result<[u8; 32], StartError> {
     Ok(key)
 }
 
-fn open_store(root: &Path, config: &Config) -> Result<Store, StartError> {
+fn open_store(root: &Path, config: &Config) -> Result<(Store, Expressions), StartError> {
     std::fs::create_dir_all(root)
         .map_err(|error| StartError::File { path: root.display().to_string(), error })?;
     let path = config.storage.path.clone().unwrap_or_else(|| root.join("database"));
-    Ok(Store::open(root, &path, store_options(config))?)
+    let expressions = Expressions::new();
+    let store = Store::open_with(root, &path, store_options(config), expressions.evaluator())?;
+    Ok((store, expressions))
 }
 
 fn store_options(config: &Config) -> harper_store::Options {

@@ -2,6 +2,7 @@
 //!
 //! Loading reads and checks everything and opens no database, so that `check` and `run` see the same problems.
 
+mod computed;
 mod data;
 mod manifest;
 mod relations;

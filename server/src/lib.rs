@@ -10,6 +10,7 @@ mod chain;
 pub mod cli;
 mod coding;
 mod components;
+mod computed;
 mod conn;
 mod content;
 mod cpu;

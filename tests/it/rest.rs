@@ -1,6 +1,7 @@
 //! Tables over HTTP: methods, statuses, headers and errors.
 
 mod collection;
+mod computed;
 mod conditional;
 mod errors;
 mod keys;

@@ -2,15 +2,15 @@
 
 mod relationship;
 
-use super::problem_at;
 use super::relations::{Declared, Relation};
+use super::{computed, problem_at};
 use async_graphql_parser::types::{
     BaseType, ConstDirective, FieldDefinition, ServiceDocument, Type, TypeDefinition, TypeKind,
     TypeSystemDefinition,
 };
 use async_graphql_parser::{Pos, Positioned};
 use harper_config::{Place, Problem, Severity};
-use harper_store::{Attribute, Element, Expiry, Kind, Role, TableSchema};
+use harper_store::{Attribute, Computed, Element, Expiry, Kind, Role, TableSchema};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -21,10 +21,8 @@ const EXPIRY_MS_MAX: f64 = 3.2e13;
 const DEPTH_MAX: usize = 8;
 /// Directives of Harper on a type that are not supported yet.
 const TYPE_LATER: [&str; 2] = ["splitSegments", "replicate"];
-/// Directives of Harper on a field whose field is then not stored.
-const FIELD_LEFT_OUT: [&str; 1] = ["computed"];
 /// Directives of Harper on a field that are not supported yet.
-const FIELD_LATER: [&str; 2] = ["enumerable", "embed"];
+const FIELD_LATER: [&str; 1] = ["embed"];
 
 /// A table as a schema defines it.
 #[derive(Clone, Debug)]
@@ -241,6 +239,11 @@ impl<'a> Reader<'a> {
             }
             attributes.push(attribute);
         }
+        for (name, message) in computed::resolve(&mut attributes) {
+            let pos = fields.iter().find(|field| field.node.name.node == name).map(|f| f.pos);
+            let pos = pos.unwrap_or(definition.pos);
+            self.error(pos, &format!("{type_name}.{name}"), message);
+        }
         let by_name = || attributes.iter().position(|attribute| attribute.name == "id");
         match primary_key.or_else(by_name) {
             Some(key) => {
@@ -274,7 +277,7 @@ impl<'a> Reader<'a> {
         let name = field.node.name.node.as_str();
         let key = format!("{type_name}.{name}");
         let (mut role, mut indexed, mut is_key) = (Role::Plain, false, false);
-        let mut allow = None;
+        let (mut allow, mut computed, mut enumerable) = (None, None, false);
         for directive in &field.node.directives {
             match directive.node.name.node.as_str() {
                 "primaryKey" => is_key = true,
@@ -286,10 +289,8 @@ impl<'a> Reader<'a> {
                 "updatedTime" => role = Role::UpdatedTime,
                 "expiresAt" => role = Role::ExpiresAt,
                 "allow" => self.allow(&key, directive, allow.get_or_insert_default()),
-                left_out if FIELD_LEFT_OUT.contains(&left_out) => {
-                    self.not_yet(directive.pos, &key, left_out);
-                    return None;
-                }
+                "enumerable" => enumerable = true,
+                "computed" => computed = Some(self.computed(&key, directive)?),
                 later if FIELD_LATER.contains(&later) => self.not_yet(directive.pos, &key, later),
                 other => self.error(directive.pos, &key, format!("unknown directive @{other}")),
             }
@@ -303,8 +304,27 @@ impl<'a> Reader<'a> {
             self.error(field.pos, &key, "a value of this type cannot be indexed".into());
         }
         // the store writes these and the key itself: a body need not have them
-        let required = required && !is_key && !role.is_stores();
-        Some((Attribute { required, indexed, role, allow, ..Attribute::new(name, kind) }, is_key))
+        let required = required && !is_key && !role.is_stores() && computed.is_none();
+        if enumerable && computed.is_none() {
+            self.warning(field.pos, &key, "@enumerable means nothing on what is stored");
+        }
+        if computed.is_some() && (is_key || role != Role::Plain) {
+            self.error(field.pos, &key, "a computed field can be no key and no time".into());
+            return None;
+        }
+        let attribute = Attribute { required, indexed, role, allow, ..Attribute::new(name, kind) };
+        Some((Attribute { computed, enumerable, ..attribute }, is_key))
+    }
+
+    /// `@computed(from: "…")`; without an expression the field is left out.
+    fn computed(&mut self, key: &str, directive: &Positioned<ConstDirective>) -> Option<Computed> {
+        self.check_arguments(key, directive, &["from", "version"]);
+        match computed::read(directive) {
+            Ok(None) => self.not_yet(directive.pos, key, "computed without from"),
+            Ok(found) => return found,
+            Err(message) => self.error(directive.pos, key, message),
+        }
+        None
     }
 
     /// `@allow(role: "a")` or `@allow(role: ["a", "b"])`: adds the roles to those of the field.
@@ -386,7 +406,10 @@ impl<'a> Reader<'a> {
     }
 
     fn not_yet(&mut self, pos: Pos, key: &str, directive: &str) {
-        let message = format!("@{directive} is not supported yet, ignored");
+        self.warning(pos, key, &format!("@{directive} is not supported yet, ignored"));
+    }
+
+    fn warning(&mut self, pos: Pos, key: &str, message: &str) {
         self.problems.push(problem_at(Severity::Warning, self.file, place(pos), key, message));
     }
 
@@ -528,6 +551,39 @@ mod tests {
         ] {
             let (_, problems) = super::tests::read(text);
             assert!(problems.len() == 1 && problems[0].ends_with(expected), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn an_expression_knows_the_attributes_it_uses_and_is_checked() {
+        let (tables, problems) = read(
+            "type D @table { id: ID a: Int b: Int c: Int! @computed(from: \"a * 2\", version: 3) @indexed d: Int @computed(from: \"b\") @enumerable }",
+        );
+        assert_eq!(problems, Vec::<String>::new());
+        let attributes = &tables[0].schema.attributes;
+        let computed = attributes[3].computed.as_ref().unwrap();
+        assert_eq!((computed.from.as_str(), computed.version.as_str()), ("a * 2", "3"));
+        assert_eq!(computed.names, ["a"]);
+        assert!(attributes[3].indexed && !attributes[3].required && !attributes[3].enumerable);
+        assert!(attributes[4].enumerable);
+        for (field, expected) in [
+            (
+                "a: Int @computed(from: \"1 +\")",
+                "error: s.graphql:1:24: D.a: from is not an expression",
+            ),
+            ("a: Int @computed(from: 1)", "error: s.graphql:1:31: D.a: from must be a string"),
+            (
+                "a: Int @computed",
+                "warning: s.graphql:1:31: D.a: @computed without from is not supported yet",
+            ),
+            (
+                "a: Date @createdTime @computed(from: \"1\")",
+                "error: s.graphql:1:24: D.a: a computed field",
+            ),
+            ("a: Int @enumerable", "warning: s.graphql:1:24: D.a: @enumerable means nothing"),
+        ] {
+            let (_, problems) = read(&format!("type D @table {{ id: ID {field} }}"));
+            assert!(problems.len() == 1 && problems[0].starts_with(expected), "{problems:?}");
         }
     }
 

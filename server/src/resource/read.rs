@@ -18,7 +18,7 @@ use crate::exchange::{Body, Request, Response};
 use crate::reply;
 use crate::services::Services;
 use bytes::Bytes;
-use harper_store::{Key, Limits, Query, QueryRun};
+use harper_store::{Attribute, Key, Limits, Query, QueryRun};
 use http::{StatusCode, header};
 use std::sync::Arc;
 
@@ -169,7 +169,10 @@ impl TableResource {
 
     /// What a read that selects nothing returns; none for the record as it is stored.
     fn plain(&self, request: &Request) -> Answer<Option<Selection>> {
-        if self.entity().relations.iter().any(|relation| relation.is_enumerable) {
+        let is_shown = |attribute: &Attribute| attribute.enumerable && attribute.computed.is_some();
+        if self.entity().relations.iter().any(|relation| relation.is_enumerable)
+            || self.schema.attributes.iter().any(is_shown)
+        {
             return Selection::whole(&self.scope(request));
         }
         Ok(None)
@@ -301,7 +304,8 @@ impl TableResource {
         let columns = (format == Format::Csv).then(|| match select {
             Some(select) => Columns::Selected(select.columns()),
             None => {
-                let names = self.schema.attributes.iter().map(|attribute| &attribute.name);
+                let shown = |a: &&Attribute| a.computed.is_none() || a.enumerable;
+                let names = self.schema.attributes.iter().filter(shown).map(|a| &a.name);
                 Columns::Declared(names.filter(|name| view.sees(name)).cloned().collect())
             }
         });

@@ -7,7 +7,7 @@ use crate::auth::access::View;
 use crate::content::json;
 use crate::error::{Answer, Code, Failure};
 use crate::metrics::{Rejected, WorkerMetrics};
-use harper_store::{Attribute, Element, Kind, ReadTxn, Record, Related, TableSchema};
+use harper_store::{Attribute, Computed, Element, Kind, ReadTxn, Record, Related, TableSchema};
 use std::sync::Arc;
 
 /// What is asked for: names, each with what is asked of the records or the object it stands for.
@@ -28,7 +28,7 @@ pub(crate) enum Form {
     Objects,
     /// `select([a,b])`: arrays of these attributes; absent ones are null.
     Arrays,
-    /// Without a selection: the record with its enumerable relationships.
+    /// Without a selection: the record with its enumerable relationships and computed attributes.
     Whole,
 }
 
@@ -54,6 +54,8 @@ enum Source {
     Member { name: String, inner: Option<Selection> },
     /// The records that the record is related to.
     Related { related: Related, is_many: bool, view: View, inner: Option<Selection> },
+    /// Made from the record.
+    Computed(Computed),
     /// When the record was last written.
     Updated,
     /// What the asker may not see looks as if it was not there.
@@ -110,7 +112,7 @@ impl Selection {
     /// # Errors
     /// 400 for what cannot be selected from; 403 for related records that may not be read.
     pub(crate) fn new(scope: &Scope<'_>, asked: Asked) -> Answer<Self> {
-        let mark = format!("{asked:?}");
+        let mut mark = format!("{asked:?}");
         let mut attributes = Vec::new();
         let mut items: Vec<Item> = Vec::new();
         for (name, inner) in asked.items {
@@ -119,6 +121,9 @@ impl Selection {
                 continue;
             }
             let (source, kind) = source(scope, &name, inner)?;
+            if let Source::Computed(computed) = &source {
+                mark.push_str(&format!("{computed:?}"));
+            }
             attributes.push(Attribute::new(name.clone(), kind));
             items.push(Item { name, source });
         }
@@ -132,7 +137,14 @@ impl Selection {
     pub(crate) fn whole(scope: &Scope<'_>) -> Answer<Option<Self>> {
         let relations = &scope.entity.relations;
         let mut attributes = scope.entity.schema.attributes.clone();
-        let mut items = Vec::new();
+        attributes.retain(|attribute| attribute.computed.is_none() || attribute.enumerable);
+        let (mut items, mut mark) = (Vec::new(), String::new());
+        for Attribute { name, computed, .. } in &attributes {
+            if let Some(computed) = computed.as_ref().filter(|_| scope.view.sees(name)) {
+                mark.push_str(&format!("{computed:?}"));
+                items.push(Item { name: name.clone(), source: Source::Computed(computed.clone()) });
+            }
+        }
         for relation in relations.iter().filter(|relation| relation.is_enumerable) {
             let name = relation.name.clone();
             match source(scope, &name, None) {
@@ -148,7 +160,7 @@ impl Selection {
         if items.is_empty() {
             return Ok(None);
         }
-        let whole = Self::of(Form::Whole, items, attributes, "");
+        let whole = Self::of(Form::Whole, items, attributes, &mark);
         Ok(Some(Self { view: scope.view.clone(), ..whole }))
     }
 
@@ -342,6 +354,11 @@ impl Item {
                 let Some(record) = parts.record else { return Ok(false) };
                 push_related(related, *is_many, (view, inner.as_ref()), record, reading, out)
             }
+            Source::Computed(computed) => {
+                let Some(record) = parts.record else { return Ok(false) };
+                out.extend_from_slice(&computed.value(record.body));
+                Ok(true)
+            }
             Source::Updated => {
                 let Some(record) = parts.record else { return Ok(false) };
                 out.extend_from_slice(record.meta.updated_ms.to_string().as_bytes());
@@ -427,7 +444,11 @@ fn source(scope: &Scope<'_>, name: &str, inner: Option<Asked>) -> Answer<(Source
     if !scope.view.sees(name) {
         return Ok((Source::Hidden, Kind::Any));
     }
-    let kind = match (entity.schema.attribute(name), &inner) {
+    let attribute = entity.schema.attribute(name);
+    if let Some(Attribute { computed: Some(computed), kind, .. }) = attribute {
+        return Ok((Source::Computed(computed.clone()), kind.clone()));
+    }
+    let kind = match (attribute, &inner) {
         (Some(attribute), None) => attribute.kind.clone(),
         _ => Kind::Any,
     };

@@ -313,6 +313,10 @@ fn describe(model: &Model, entity: &Entity, view: &View) -> Value {
         if attribute.indexed {
             entry["indexed"] = json!({});
         }
+        if let Some(computed) = &attribute.computed {
+            entry["computed"] = json!({"from": computed.from});
+            entry["version"] = json!(computed.version);
+        }
         entry
     });
     let relations = entity.relations.iter().filter(|relation| view.sees(&relation.local));

@@ -254,7 +254,7 @@ impl Applier {
         json::extract(self.old_body()?.unwrap_or(b"{}"), &state.index_names, &mut before);
         json::extract(body.unwrap_or(b"{}"), &state.index_names, &mut after);
         for ((index, old), new) in state.indexes.iter().zip(before).zip(after) {
-            index.update(txn, key, old, new)?;
+            index.follow(txn, key, [old, new], body)?;
         }
         Ok(())
     }

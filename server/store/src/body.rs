@@ -137,6 +137,11 @@ impl<'s> Preparation<'s> {
         self.given[at] = true;
         let schema = self.schema;
         let attribute = &schema.attributes[at];
+        if attribute.computed.is_some() {
+            self.violations
+                .push(format!("Computed property {name} may not be directly assigned a value"));
+            return Ok(());
+        }
         match attribute.role {
             Role::UpdatedTime => Ok(()),
             Role::CreatedTime => {

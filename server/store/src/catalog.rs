@@ -20,6 +20,10 @@ pub(crate) mod db_name {
         format!("expiry/{table}")
     }
 
+    pub(crate) fn values(table: u32, attribute: &str) -> String {
+        format!("values/{table}/{attribute}")
+    }
+
     pub(crate) fn index(table: u32, attribute: &str) -> String {
         format!("index/{table}/{attribute}")
     }

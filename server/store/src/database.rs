@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{Sender, TrySendError, bounded};
 
 use crate::catalog::{self, Entry, db_name};
+use crate::computed::Evaluator;
 use crate::define;
 use crate::env::{self, Environment, Handle, Reading};
 use crate::error::Error;
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) meta: Handle,
     pub(crate) log: Handle,
     pub(crate) options: CurrentOptions,
+    pub(crate) evaluator: Evaluator,
     pub(crate) counters: Counters,
     load: Load,
     failed: AtomicBool,
@@ -62,6 +64,7 @@ impl Database {
         name: &str,
         directory: &Path,
         options: CurrentOptions,
+        evaluator: Evaluator,
         space: Arc<Space>,
         lock: Arc<RootLock>,
     ) -> Result<Database, Error> {
@@ -81,6 +84,7 @@ impl Database {
             meta,
             log,
             options,
+            evaluator,
             counters: Counters::default(),
             load: Load::default(),
             failed: AtomicBool::new(false),

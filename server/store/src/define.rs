@@ -14,11 +14,11 @@ use crate::catalog::{self, Entry, db_name};
 use crate::database::{Database, Shared};
 use crate::env::{self, Handle};
 use crate::error::Error;
-use crate::index::Index;
+use crate::index::{Index, Made};
 use crate::json;
 use crate::key::Key;
 use crate::record;
-use crate::schema::TableSchema;
+use crate::schema::{Attribute, TableSchema};
 use crate::table::{Table, TableState};
 
 /// Records that one write transaction adds to new indexes.
@@ -38,6 +38,7 @@ impl Database {
     /// of the primary key; [`Error::TablesFull`]; storage errors.
     pub fn define(&self, schema: TableSchema) -> Result<Table, Error> {
         schema.check()?;
+        let schema = schema.bound(&self.shared.evaluator);
         self.check_names(&schema)?;
         let _guard = self.defining.lock().unwrap_or_else(PoisonError::into_inner);
         match self.table(&schema.name) {
@@ -94,7 +95,10 @@ impl Database {
         let shared = &self.shared;
         let kept = |index: &Index| {
             index.ready
-                && schema.indexed().any(|a| a.name == index.attribute && a.kind == index.kind)
+                && schema.indexed().any(|a| {
+                    let made = index.made.as_ref().map(|made| &made.computed);
+                    (&a.name, &a.kind, a.computed.as_ref()) == (&index.attribute, &index.kind, made)
+                })
         };
         let ready: Vec<String> =
             old.indexes.iter().filter(|i| kept(i)).map(|i| i.attribute.clone()).collect();
@@ -107,14 +111,12 @@ impl Database {
         let expiry = if expires { handles.next() } else { None };
         let indexes: Vec<Arc<Index>> = schema
             .indexed()
-            .zip(handles)
-            .map(|(attribute, entries)| {
-                match old.indexes.iter().find(|i| i.attribute == attribute.name && kept(i)) {
-                    Some(index) => index.clone(),
-                    None => new_index(&attribute.name, &attribute.kind, entries, false),
-                }
+            .map(|attribute| {
+                let new = new_index(attribute, &mut handles, false)?;
+                let kept = old.indexes.iter().find(|i| i.attribute == attribute.name && kept(i));
+                Ok(kept.cloned().unwrap_or(new))
             })
-            .collect();
+            .collect::<Result<_, Error>>()?;
         table.set_state(TableState::new(schema.clone(), indexes.clone(), expiry));
         let dropped =
             old.indexes.iter().filter(|i| schema.indexed().all(|a| a.name != i.attribute));
@@ -157,13 +159,14 @@ impl Database {
             if index.ready {
                 return index;
             }
-            let Index { attribute, kind, entries, generation, ready: _ } = &*index;
+            let Index { attribute, kind, entries, generation, ready: _, made } = &*index;
             Arc::new(Index {
                 attribute: attribute.clone(),
                 kind: kind.clone(),
                 entries: *entries,
                 generation: *generation,
                 ready: true,
+                made: made.clone(),
             })
         });
         table.set_state(TableState::new(schema, complete.collect(), expiry));
@@ -171,9 +174,13 @@ impl Database {
     }
 }
 
-/// The named databases of a table: the records, the expiry tree if there is one, each index.
+/// The named databases of a table: the records, the expiry tree if there is one, each index and,
+/// where its values are not stored, these.
 pub(crate) fn names(entry: &Entry) -> Vec<String> {
-    let indexes = entry.schema.indexed().map(|a| db_name::index(entry.id, &a.name));
+    let indexes = entry.schema.indexed().flat_map(|a| {
+        let values = a.computed.as_ref().map(|_| db_name::values(entry.id, &a.name));
+        std::iter::once(db_name::index(entry.id, &a.name)).chain(values)
+    });
     let expiry = entry.expires.then(|| db_name::expiry(entry.id));
     std::iter::once(db_name::records(entry.id)).chain(expiry).chain(indexes).collect()
 }
@@ -185,35 +192,51 @@ pub(crate) fn assemble(
     handles: &mut impl Iterator<Item = Handle>,
 ) -> Result<Table, Error> {
     let Entry { id, schema, ready, expires } = entry;
+    let schema = schema.bound(&shared.evaluator);
     let records = handles.next().ok_or(Error::TablesFull)?;
     let expiry = if expires { Some(handles.next().ok_or(Error::TablesFull)?) } else { None };
     let indexes = schema
         .indexed()
-        .zip(handles)
-        .map(|(a, entries)| new_index(&a.name, &a.kind, entries, ready.contains(&a.name)));
-    let indexes = indexes.collect();
+        .map(|attribute| new_index(attribute, handles, ready.contains(&attribute.name)));
+    let indexes = indexes.collect::<Result<_, Error>>()?;
     Ok(Table::new(shared.clone(), id, records, TableState::new(schema, indexes, expiry)))
 }
 
+/// An index with the next of the handles.
 fn new_index(
-    attribute: &str,
-    kind: &crate::schema::Kind,
-    entries: Handle,
+    attribute: &Attribute,
+    handles: &mut impl Iterator<Item = Handle>,
     ready: bool,
-) -> Arc<Index> {
-    Arc::new(Index {
-        attribute: attribute.to_owned(),
-        kind: kind.clone(),
+) -> Result<Arc<Index>, Error> {
+    let mut handle = || handles.next().ok_or(Error::TablesFull);
+    let entries = handle()?;
+    let made = match &attribute.computed {
+        Some(computed) => Some(Made { computed: computed.clone(), values: handle()? }),
+        None => None,
+    };
+    Ok(Arc::new(Index {
+        attribute: attribute.name.clone(),
+        kind: attribute.kind.clone(),
         entries,
         generation: GENERATION.fetch_add(1, Ordering::Relaxed),
         ready,
-    })
+        made,
+    }))
 }
 
 fn clear(shared: &Shared, index: &Index) -> Result<(), Error> {
     let mut txn = shared.environment.write_txn()?;
-    index.entries.clear(&mut txn)?;
+    index.clear(&mut txn)?;
     Ok(txn.commit()?)
+}
+
+/// What of a record goes into new indexes.
+struct Taken {
+    key: Key,
+    /// The values of the attributes, as far as they are stored.
+    values: Vec<Option<Vec<u8>>>,
+    /// The whole, where an index needs it.
+    body: Vec<u8>,
 }
 
 /// Adds the records after a key to the indexes; returns the last key while there may be more.
@@ -224,24 +247,27 @@ fn fill_slice(
     after: Option<&Key>,
 ) -> Result<Option<Key>, Error> {
     let names: Vec<Box<[u8]>> = indexes.iter().map(|i| json::escaped(&i.attribute)).collect();
+    let needs_body = indexes.iter().any(|index| index.made.is_some());
     let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_bytes()));
-    let mut slice: Vec<(Key, Vec<Option<Vec<u8>>>)> = Vec::new();
+    let mut slice: Vec<Taken> = Vec::new();
     let (mut values, mut bytes) = (Vec::new(), 0);
     for item in table.records().range(txn, &(start, Bound::Unbounded))?.take(SLICE_RECORDS) {
         let (key, value) = item?;
-        json::extract(record::read(value)?.body, &names, &mut values);
+        let body = record::read(value)?.body;
+        json::extract(body, &names, &mut values);
         let owned = values.iter().map(|value| value.map(<[u8]>::to_vec)).collect();
-        slice.push((Key::from_stored(key), owned));
-        bytes += values.iter().flatten().map(|value| value.len()).sum::<usize>();
+        let body = if needs_body { body } else { b"" };
+        slice.push(Taken { key: Key::from_stored(key), values: owned, body: body.to_vec() });
+        bytes += body.len() + values.iter().flatten().map(|value| value.len()).sum::<usize>();
         if bytes >= SLICE_BYTES {
             break;
         }
     }
-    for (key, values) in &slice {
+    for Taken { key, values, body } in &slice {
         for (index, value) in indexes.iter().zip(values) {
-            index.update(txn, key, None, value.as_deref())?;
+            index.follow(txn, key, [None, value.as_deref()], Some(body))?;
         }
     }
     let full = slice.len() == SLICE_RECORDS || bytes >= SLICE_BYTES;
-    Ok(slice.pop().filter(|_| full).map(|(key, _)| key))
+    Ok(slice.pop().filter(|_| full).map(|taken| taken.key))
 }

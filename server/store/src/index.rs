@@ -6,6 +6,7 @@
 
 use heed::RwTxn;
 
+use crate::computed::Computed;
 use crate::encode::{self, TAG_HASHED};
 use crate::env::Handle;
 use crate::error::Error;
@@ -28,9 +29,47 @@ pub(crate) struct Index {
     pub(crate) generation: u64,
     /// Whether every record is in it, so that queries may use it.
     pub(crate) ready: bool,
+    pub(crate) made: Option<Made>,
+}
+
+/// How an index has the values of an attribute that is not stored.
+#[derive(Debug, Clone)]
+pub(crate) struct Made {
+    pub(crate) computed: Computed,
+    /// By primary key the value that is indexed: an expression may give another one later.
+    pub(crate) values: Handle,
 }
 
 impl Index {
+    /// Changes the entries of a record, given its new body and what of its old and new body has the
+    /// attribute's name.
+    pub(crate) fn follow(
+        &self,
+        txn: &mut RwTxn<'_>,
+        key: &Key,
+        [old, new]: [Option<&[u8]>; 2],
+        body: Option<&[u8]>,
+    ) -> Result<(), Error> {
+        let Some(Made { computed, values }) = &self.made else {
+            return self.update(txn, key, old, new);
+        };
+        let old = values.get(txn, key.as_bytes())?.map(<[u8]>::to_vec);
+        let new = body.map(|body| computed.value(body));
+        match &new {
+            Some(new) => values.put(txn, key.as_bytes(), new)?,
+            None => drop(values.delete(txn, key.as_bytes())?),
+        }
+        self.update(txn, key, old.as_deref(), new.as_deref())
+    }
+
+    /// Removes all entries.
+    pub(crate) fn clear(&self, txn: &mut RwTxn<'_>) -> Result<(), Error> {
+        if let Some(made) = &self.made {
+            made.values.clear(txn)?;
+        }
+        Ok(self.entries.clear(txn)?)
+    }
+
     /// Changes the entries of a record from those of its old value to those of its new one.
     pub(crate) fn update(
         &self,

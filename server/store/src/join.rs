@@ -58,9 +58,9 @@ impl Related {
         visit: &mut dyn FnMut(Record<'t>) -> bool,
     ) -> Result<(), Error> {
         self.table.check(txn)?;
-        let mut values = Vec::new();
+        let mut values = Values::default();
         self.local.extract(body, &mut values);
-        let Some(raw) = values.first().copied().flatten() else { return Ok(()) };
+        let Some(raw) = values.stored(0) else { return Ok(()) };
         let mut seen = (raw.first() == Some(&b'[')).then(HashSet::new);
         self.hop.find(raw, &Lookups::new(txn), &mut |key, record| {
             let is_new = seen.as_mut().is_none_or(|seen| seen.insert(key.to_vec()));
@@ -157,12 +157,12 @@ impl Hop {
     /// after it are not looked at.
     pub(crate) fn any<'t>(
         &self,
-        values: &[Option<&'t [u8]>],
+        values: &Values<'t>,
         lookups: &Lookups<'t>,
         meets: &mut dyn FnMut(&Values<'t>) -> Result<bool, Error>,
     ) -> Result<bool, Error> {
-        let Some(raw) = values.get(self.local).copied().flatten() else { return Ok(false) };
-        let mut fields = Vec::new();
+        let Some(raw) = values.stored(self.local) else { return Ok(false) };
+        let mut fields = Values::default();
         self.find(raw, lookups, &mut |_, record| {
             self.fields.extract(record.body, &mut fields);
             meets(&fields)
@@ -222,9 +222,9 @@ impl Hop {
         if !encode::is_cut(text.as_bytes()) {
             return true;
         }
-        let mut values = Vec::new();
+        let mut values = Values::default();
         self.fields.extract(record.body, &mut values);
-        let raw = values.get(field).copied().flatten();
+        let raw = values.get(field);
         raw.is_some_and(|raw| {
             scalar::any(raw, self.fields.kind(field), |found| match found {
                 Scalar::String(found) => found == *text,

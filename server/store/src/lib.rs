@@ -15,6 +15,7 @@ mod batch;
 mod body;
 mod bounds;
 mod catalog;
+mod computed;
 mod database;
 mod date;
 mod define;
@@ -57,6 +58,7 @@ mod validate;
 mod writer;
 
 pub use body::Prepared;
+pub use computed::{Computed, Evaluate, Evaluator};
 pub use database::{Database, ReadTxn};
 pub use error::{Error, Invalid, InvalidValue};
 pub use explain::{Explanation, Read};

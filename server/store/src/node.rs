@@ -1,11 +1,12 @@
 //! Filters whose attributes are resolved, and the values of a record that they are tested against.
 
+use crate::computed::Computed;
 use crate::error::Error;
 use crate::filter::{self, Comparator, Value};
 use crate::join::{Hop, Lookups};
 use crate::json;
 use crate::scalar;
-use crate::schema::{Kind, TableSchema};
+use crate::schema::{Attribute, Kind, TableSchema};
 
 /// The attributes of one table that a query reads from records.
 #[derive(Debug, Clone, Default)]
@@ -20,10 +21,31 @@ pub(crate) struct Fields {
 struct Field {
     name: String,
     kind: Kind,
+    computed: Option<Computed>,
 }
 
 /// What was read from one record, in the order of the fields.
-pub(crate) type Values<'t> = Vec<Option<&'t [u8]>>;
+#[derive(Debug, Default)]
+pub(crate) struct Values<'t> {
+    stored: Vec<Option<&'t [u8]>>,
+    /// Values that are not stored, by position.
+    made: Vec<(usize, Vec<u8>)>,
+}
+
+impl<'t> Values<'t> {
+    /// The value of the field at a position, if the record has one.
+    pub(crate) fn get(&self, at: usize) -> Option<&[u8]> {
+        match self.made.iter().find(|(field, _)| *field == at) {
+            Some((_, value)) => Some(value),
+            None => self.stored(at),
+        }
+    }
+
+    /// The same of a stored attribute, for as long as the transaction.
+    pub(crate) fn stored(&self, at: usize) -> Option<&'t [u8]> {
+        self.stored.get(at).copied().flatten()
+    }
+}
 
 impl Fields {
     /// Position of an attribute, which is added when it is new.
@@ -34,7 +56,9 @@ impl Fields {
         let Some(attribute) = schema.attribute(name) else {
             return Err(Error::UnknownAttribute { attribute: name.to_owned() });
         };
-        self.all.push(Field { name: name.to_owned(), kind: attribute.kind.clone() });
+        let Attribute { kind, computed, .. } = attribute;
+        let (kind, computed) = (kind.clone(), computed.clone());
+        self.all.push(Field { name: name.to_owned(), kind, computed });
         self.names.push(json::escaped(name));
         Ok(self.all.len() - 1)
     }
@@ -46,7 +70,13 @@ impl Fields {
 
     /// Takes the fields out of a record's body.
     pub(crate) fn extract<'t>(&self, body: &'t [u8], values: &mut Values<'t>) {
-        json::extract(body, &self.names, values);
+        json::extract(body, &self.names, &mut values.stored);
+        values.made.clear();
+        for (at, field) in self.all.iter().enumerate() {
+            if let Some(computed) = &field.computed {
+                values.made.push((at, computed.value(body)));
+            }
+        }
     }
 }
 
@@ -73,7 +103,7 @@ impl Node {
     pub(crate) fn holds<'t>(
         &self,
         fields: &Fields,
-        values: &[Option<&'t [u8]>],
+        values: &Values<'t>,
         lookups: &Lookups<'t>,
     ) -> Result<bool, Error> {
         match self {
@@ -98,7 +128,7 @@ impl Node {
     pub(crate) fn all<'t>(
         nodes: &[Node],
         fields: &Fields,
-        values: &[Option<&'t [u8]>],
+        values: &Values<'t>,
         lookups: &Lookups<'t>,
     ) -> Result<bool, Error> {
         for node in nodes {
@@ -111,10 +141,9 @@ impl Node {
 }
 
 impl Condition {
-    fn holds(&self, fields: &Fields, values: &[Option<&[u8]>]) -> bool {
+    fn holds(&self, fields: &Fields, values: &Values<'_>) -> bool {
         let Condition { field, comparator, value } = self;
-        let raw = values.get(*field).copied().flatten();
-        raw.is_some_and(|raw| {
+        values.get(*field).is_some_and(|raw| {
             let kind = fields.kind(*field);
             scalar::any(raw, kind, |scalar| filter::holds(&scalar, *comparator, value))
         })
@@ -123,9 +152,9 @@ impl Condition {
     /// Whether a raw value of this type meets the condition.
     #[cfg(test)]
     pub(crate) fn holds_for(self, kind: &Kind, raw: &[u8]) -> bool {
-        let field = Field { name: "a".into(), kind: kind.clone() };
+        let field = Field { name: "a".into(), kind: kind.clone(), computed: None };
         let fields = Fields { all: vec![field], names: Vec::new() };
-        self.holds(&fields, &[Some(raw)])
+        self.holds(&fields, &Values { stored: vec![Some(raw)], made: Vec::new() })
     }
 }
 

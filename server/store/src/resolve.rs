@@ -7,7 +7,7 @@ use crate::bounds::{KeyRange, Tree};
 use crate::database::ReadTxn;
 use crate::encode;
 use crate::error::Error;
-use crate::node::{Fields, Node};
+use crate::node::{Fields, Node, Values};
 use crate::plan::{Branch, Reach, Source};
 use crate::query::{Budget, QueryRun, Step};
 use crate::scalar::{self, Scalar};
@@ -47,10 +47,10 @@ impl Pending {
     /// Finds more of the related records.
     fn step(&mut self, tree: Tree, txn: &ReadTxn<'_>, budget: Budget) -> Result<Step, Error> {
         let Pending { run, foreign, values, is_cut, .. } = self;
-        let mut fields = Vec::new();
+        let mut fields = Values::default();
         let step = run.step(txn, budget, &mut |record| {
             foreign.extract(record.body, &mut fields);
-            let Some(raw) = fields.first().copied().flatten() else { return };
+            let Some(raw) = fields.get(0) else { return };
             scalar::any(raw, foreign.kind(0), |scalar| {
                 match tree {
                     Tree::Primary => values.extend(scalar.key()),

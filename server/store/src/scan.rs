@@ -161,7 +161,7 @@ impl<'p, 't> Examiner<'p, 't> {
         records: Handle,
     ) -> Examiner<'p, 't> {
         let lookups = Lookups::new(txn);
-        Examiner { plan, branch, records, lookups, bytes: 0, values: Vec::new() }
+        Examiner { plan, branch, records, lookups, bytes: 0, values: Values::default() }
     }
 
     /// The entry's record if it meets the query and no earlier entry has given it.
@@ -219,7 +219,7 @@ impl<'p, 't> Examiner<'p, 't> {
 
     /// Whether, of the entries of one record that the scan passes, this one comes first.
     fn is_first(&self, branch: &Branch, field: usize, value: &[u8]) -> bool {
-        let Some(raw) = self.values.get(field).copied().flatten() else { return false };
+        let Some(raw) = self.values.get(field) else { return false };
         let mut other = Vec::new();
         let has_earlier = scalar::any(raw, self.plan.fields.kind(field), |scalar| {
             other.clear();

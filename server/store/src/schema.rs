@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::computed::{Computed, Evaluator};
 use crate::error::Error;
 
 /// Bytes that an attribute's name may have.
@@ -54,6 +55,13 @@ pub struct Attribute {
     /// The store keeps the list, and whoever knows the users applies it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow: Option<Vec<String>>,
+    /// How the value is made, if it is not stored. Such an attribute can be compared, sorted by and
+    /// indexed, which keeps the value it had at the last write; a body may not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub computed: Option<Computed>,
+    /// Whether a value that is not stored is shown even if it was not asked for.
+    #[serde(default)]
+    pub enumerable: bool,
 }
 
 impl Attribute {
@@ -66,6 +74,8 @@ impl Attribute {
             indexed: false,
             role: Role::Plain,
             allow: None,
+            computed: None,
+            enumerable: false,
         }
     }
 }
@@ -147,6 +157,14 @@ impl TableSchema {
         }
     }
 
+    /// The same, able to make the values that are not stored.
+    pub(crate) fn bound(mut self, evaluator: &Evaluator) -> TableSchema {
+        for computed in self.attributes.iter_mut().filter_map(|a| a.computed.as_mut()) {
+            computed.bind(evaluator);
+        }
+        self
+    }
+
     /// Whether its records can expire.
     pub fn expires(&self) -> bool {
         let by_record = self.attributes.iter().any(|a| a.role == Role::ExpiresAt);
@@ -176,7 +194,7 @@ impl TableSchema {
         let Some(key) = self.attributes.get(self.primary_key) else {
             return Err(self.incompatible("it has no primary key"));
         };
-        if !key.kind.can_be_key() || key.role != Role::Plain {
+        if !key.kind.can_be_key() || key.role != Role::Plain || key.computed.is_some() {
             return Err(self.incompatible(&format!(
                 "{} of type {} cannot be a primary key",
                 key.name,
@@ -193,12 +211,15 @@ impl TableSchema {
     }
 
     fn check_attribute(&self, attribute: &Attribute) -> Result<(), Error> {
-        let Attribute { name, kind, required: _, indexed, role, allow: _ } = attribute;
+        let Attribute { name, kind, indexed, role, .. } = attribute;
         if name.is_empty()
             || name.len() > ATTRIBUTE_BYTES_MAX
             || name.chars().any(|c| c.is_control())
         {
             return Err(self.incompatible(&format!("{name:?} is not an attribute name")));
+        }
+        if attribute.computed.is_some() && (attribute.required || *role != Role::Plain) {
+            return Err(self.incompatible(&format!("{name} is computed and cannot be given")));
         }
         if *indexed && matches!(kind, Kind::Object(_)) {
             return Err(self.incompatible(&format!("{name} is an object and cannot be indexed")));

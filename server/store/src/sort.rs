@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::index;
 use crate::join::{Hop, Lookups};
 use crate::key::Key;
-use crate::node::Fields;
+use crate::node::{Fields, Values};
 use crate::plan::{Path, Plan, SortField};
 use crate::scalar;
 
@@ -43,7 +43,7 @@ impl Sorter {
     pub(crate) fn push<'t>(
         &mut self,
         plan: &Plan,
-        values: &[Option<&'t [u8]>],
+        values: &Values<'t>,
         key: &[u8],
         lookups: &Lookups<'t>,
     ) -> Result<(), Error> {
@@ -76,7 +76,7 @@ impl Sorter {
 /// Bytes that sort as the record does.
 fn order<'t>(
     plan: &Plan,
-    values: &[Option<&'t [u8]>],
+    values: &Values<'t>,
     key: &[u8],
     lookups: &Lookups<'t>,
 ) -> Result<Vec<u8>, Error> {
@@ -119,13 +119,13 @@ fn reach<'t>(
     hops: &[Hop],
     field: usize,
     fields: &Fields,
-    values: &[Option<&'t [u8]>],
+    values: &Values<'t>,
     lookups: &Lookups<'t>,
     greatest: bool,
     end: &mut Option<Vec<u8>>,
 ) -> Result<(), Error> {
     let Some((hop, rest)) = hops.split_first() else {
-        let raw = values.get(field).copied().flatten();
+        let raw = values.get(field);
         let mut all = scalar::encodings(raw, fields.kind(field));
         let found = if greatest { all.pop() } else { all.into_iter().next() };
         if let Some(found) = found {

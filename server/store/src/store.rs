@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use crate::computed::Evaluator;
 use crate::database::Database;
 use crate::error::Error;
 use crate::options::{CurrentOptions, Options};
@@ -25,6 +26,7 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     path: PathBuf,
     options: CurrentOptions,
+    evaluator: Evaluator,
     space: Arc<Space>,
     root: PathBuf,
     lock: Arc<RootLock>,
@@ -47,6 +49,19 @@ impl Store {
     /// [`Error::Locked`] when another store has either directory, [`Error::ForeignRoot`] when Harper on
     /// Node wrote it, [`Error::File`] when the file system refuses.
     pub fn open(root: &Path, path: &Path, options: Options) -> Result<Store, Error> {
+        Store::open_with(root, path, options, Evaluator::default())
+    }
+
+    /// [`Store::open`] with what makes the values that are not stored.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with(
+        root: &Path,
+        path: &Path,
+        options: Options,
+        evaluator: Evaluator,
+    ) -> Result<Store, Error> {
         for directory in [root, path] {
             fs::create_dir_all(directory)
                 .map_err(|source| Error::file("creating", directory, source))?;
@@ -62,6 +77,7 @@ impl Store {
             path: path.to_owned(),
             root: root.to_owned(),
             options,
+            evaluator,
             space: Arc::new(space),
             lock: Arc::new(lock),
             databases,
@@ -94,7 +110,8 @@ impl Store {
             .map_err(|source| Error::file("creating", &directory, source))?;
         let (options, space, lock) =
             (inner.options.clone(), inner.space.clone(), inner.lock.clone());
-        let database = Arc::new(Database::open(name, &directory, options, space, lock)?);
+        let evaluator = inner.evaluator.clone();
+        let database = Arc::new(Database::open(name, &directory, options, evaluator, space, lock)?);
         for entries in [&directory, &inner.path, &inner.root] {
             sync_entries(entries)?;
         }

@@ -104,6 +104,9 @@ fn record(schema: &TableSchema, purpose: Use) -> Value {
     let mut required = Vec::new();
     for (at, attribute) in schema.attributes.iter().enumerate() {
         let is_key = at == schema.primary_key;
+        if attribute.computed.is_some() && purpose != Use::Read {
+            continue;
+        }
         if must_be_given(attribute, is_key, purpose) {
             required.push(json!(attribute.name));
         }
@@ -121,14 +124,14 @@ fn record(schema: &TableSchema, purpose: Use) -> Value {
 
 fn must_be_given(attribute: &Attribute, is_key: bool, purpose: Use) -> bool {
     match purpose {
-        Use::Read => is_key || attribute.required || attribute.role != Role::Plain,
-        Use::Write => attribute.required && !is_key && attribute.role == Role::Plain,
+        Use::Read => is_key || attribute.required || attribute.role.is_stores(),
+        Use::Write => attribute.required && !is_key && !attribute.role.is_stores(),
         Use::Patch => false,
     }
 }
 
 fn property(attribute: &Attribute, is_key: bool, purpose: Use) -> Value {
-    if attribute.role != Role::Plain {
+    if attribute.role.is_stores() {
         return time(attribute);
     }
     if is_key {
@@ -140,7 +143,10 @@ fn property(attribute: &Attribute, is_key: bool, purpose: Use) -> Value {
         };
     }
     let value = of(&attribute.kind);
-    let value = if attribute.required { value } else { nullable(value) };
+    let mut value = if attribute.required { value } else { nullable(value) };
+    if attribute.computed.is_some() {
+        value["readOnly"] = json!(true);
+    }
     let is_number = matches!(attribute.kind, Kind::Int | Kind::Long | Kind::Float | Kind::BigInt);
     if purpose == Use::Patch && is_number {
         return json!({"anyOf": [value, {"$ref": "#/components/schemas/Increment"}]});

@@ -1,0 +1,102 @@
+//! Computed attributes: seen when asked for, compared, sorted by and indexed.
+
+use crate::harness::{Client, Home};
+use serde_json::json;
+
+const SCHEMA: &str = r#"
+type Item @table @export {
+  id: ID @primaryKey
+  price: Float
+  rate: Float
+  name: String
+  total: Float @computed(from: "price * (1 + rate)")
+  lower: String @computed(from: "name.toLowerCase()") @indexed
+  label: String @computed(from: "`${id}: ${name}`") @enumerable
+}
+type Plain @table @export { id: ID @primaryKey price: Float double: Float @computed(from: "price * 2") }
+"#;
+
+fn fill(client: &Client) {
+    let items = json!([
+        {"id": "1", "price": 100, "rate": 0.25, "name": "Lamp"},
+        {"id": "2", "price": 10, "rate": 0.5, "name": "CHAIR"},
+        {"id": "3", "price": 50, "rate": 0, "name": "desk", "extra": true},
+        {"id": "4"},
+    ]);
+    client.put("/Item/", &items.to_string()).expect(204);
+}
+
+fn ids(client: &Client, query: &str) -> Vec<String> {
+    let all = client.get(&format!("/Item/?{query}")).expect(200).json();
+    all.as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_computed_attribute_is_shown_when_asked_for_or_enumerable() {
+    let home = Home::with_schema(SCHEMA);
+    let server = home.start();
+    let client = server.client();
+    fill(&client);
+    let expected = json!({"id": "3", "price": 50, "rate": 0, "name": "desk", "extra": true, "label": "3: desk"});
+    assert_eq!(client.get("/Item/3").expect(200).json(), expected);
+    assert_eq!(client.get("/Item/?id=3").json(), json!([expected]));
+    assert_eq!(client.get("/Item/1?select(total)").expect(200).json(), 125.0);
+    assert_eq!(client.get("/Item/1?select(id,total)").json(), json!({"id": "1", "total": 125}));
+    assert_eq!(client.get("/Item/1.total").expect(200).json(), 125.0);
+    assert_eq!(client.get("/Item/?id=2&select([lower,total])").json(), json!([["chair", 15]]));
+    client.put("/Plain/1", r#"{"price":4}"#).expect(204);
+    assert_eq!(client.get("/Plain/1").text(), r#"{"id":"1","price":4}"#);
+    let about = client.get("/Item").json();
+    let total = about["attributes"].as_array().unwrap().iter().find(|a| a["name"] == "total");
+    assert_eq!(total.unwrap()["computed"]["from"], "price * (1 + rate)");
+}
+
+#[test]
+fn computed_attributes_are_compared_and_sorted_by() {
+    let home = Home::with_schema(SCHEMA);
+    let server = home.start();
+    let client = server.client();
+    fill(&client);
+    assert_eq!(ids(&client, "total=gt=40"), ["1", "3"]);
+    assert_eq!(ids(&client, "total=15"), ["2"]);
+    assert_eq!(ids(&client, "lower=chair"), ["2"]);
+    assert_eq!(ids(&client, "lower=sw=d|lower=sw=l"), ["3", "1"]);
+    assert_eq!(ids(&client, "id=le=3&sort(-total)"), ["1", "3", "2"]);
+    assert_eq!(ids(&client, "lower=gt=a&sort(lower)"), ["2", "3", "1"]);
+    client.patch("/Item/2", r#"{"name":"Zebra"}"#).expect(204);
+    assert_eq!(ids(&client, "lower=zebra"), ["2"]);
+    assert_eq!(ids(&client, "lower=chair"), [""; 0]);
+    client.delete("/Item/?total=gt=100").expect(200);
+    client.get("/Item/1").expect(404);
+}
+
+#[test]
+fn a_failing_expression_is_null_and_a_computed_attribute_cannot_be_written() {
+    let home = Home::with_schema(SCHEMA);
+    let server = home.start();
+    let client = server.client();
+    fill(&client);
+    assert_eq!(client.get("/Item/4?select(lower)").expect(200).text(), "null");
+    assert!(server.metric("harper_computed_failed_total") >= 1.0);
+    for (method, path) in [("PUT", "/Item/1"), ("PATCH", "/Item/1"), ("POST", "/Item/")] {
+        let refused = client.request(method, path).json(r#"{"total":1}"#).send().expect(400);
+        assert!(refused.error().contains("Computed property total"), "{refused}");
+    }
+}
+
+#[test]
+fn a_new_expression_holds_for_the_records_there_are() {
+    let home = Home::with_schema(SCHEMA);
+    let server = home.start();
+    fill(&server.client());
+    let tag = server.client().get("/Item/1").header("etag").to_owned();
+    server.stop();
+    let changed = SCHEMA.replace("toLowerCase", "toUpperCase").replace("${id}: ", "");
+    home.write("app/schema.graphql", changed);
+    let server = home.start();
+    let client = server.client();
+    assert_eq!(ids(&client, "lower=CHAIR"), ["2"]);
+    assert_eq!(ids(&client, "lower=chair"), [""; 0]);
+    let known = client.request("GET", "/Item/1").header("if-none-match", &tag).send().expect(200);
+    assert_eq!(known.json()["label"], "Lamp");
+}
