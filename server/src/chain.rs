@@ -106,7 +106,8 @@ impl Layer {
             Self::Cors => cors::headers(services, request, response),
             Self::AddressLimit => limit::headers(request, response),
             Self::Compress => compress::body(services, request, response).await,
-            Self::Client | Self::Framing | Self::Admission | Self::Login | Self::UserLimit => {}
+            Self::Login => login::headers(request, response),
+            Self::Client | Self::Framing | Self::Admission | Self::UserLimit => {}
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Resources of applications, files, and what comes with later parts.
 
+use crate::harness::Reply;
 use crate::{Row, World, differs, later, same};
 
 const JAVASCRIPT: &str = "JavaScript components";
@@ -102,6 +103,70 @@ pub(crate) const MQTT: &[Row] = &[
 
 /// The Operations API.
 pub(crate) const OPERATIONS: &[Row] = &[
+    same("GET /health without a login", |w| {
+        let health = w.server.operations().get("/health").expect(200);
+        assert_eq!(health.text(), "HarperDB is running.");
+    }),
+    same("another path", |w| {
+        assert_eq!(w.server.operations().get("/Dog/").expect(404).error(), "Not found");
+    }),
+    same("no operation, an unknown one, nobody logged in", |w| {
+        let needs = "Request body must include an 'operation' property.";
+        assert!(operation(w, "{}").expect(400).error().contains(needs));
+        let unknown = operation(w, r#"{"operation":"nope"}"#).expect(400);
+        assert_eq!(unknown.error(), "Operation 'nope' not found");
+        let anyone = w.server.operations().post("/", r#"{"operation":"user_info"}"#);
+        assert_eq!(anyone.expect(401).error(), "Must login");
+    }),
+    differs("an operation that is no text", "500", "400", |w| {
+        operation(w, r#"{"operation":3}"#).expect(400);
+    }),
+    differs(
+        "an operation without the right",
+        "403 with `unauthorized_access` and `invalid_schema_items`",
+        "403, problem details with the sentence",
+        |w| {
+            operation(w, r#"{"operation":"add_role","role":"none","permission":{}}"#);
+            operation(
+                w,
+                r#"{"operation":"add_user","username":"nil","password":"x","role":"none"}"#,
+            );
+            let nil = w.server.operations().login("nil", "x");
+            let refused = nil.post("/", r#"{"operation":"list_users"}"#).expect(403);
+            assert!(refused.error().contains("restricted to 'super_user' roles"), "{refused}");
+        },
+    ),
+    same("add_role, alter_role, drop_role", |w| {
+        let role = r#"{"operation":"add_role","role":"r1","permission":{"super_user":true}}"#;
+        assert_eq!(operation(w, role).expect(200).json()["id"], "r1");
+        operation(w, role).expect(409);
+        let alter = r#"{"operation":"alter_role","id":"r1","permission":{"super_user":false}}"#;
+        assert_eq!(operation(w, alter).expect(200).json()["permission"]["super_user"], false);
+        let drop = r#"{"operation":"drop_role","id":"r1"}"#;
+        assert_eq!(operation(w, drop).expect(200).json()["message"], "r1 successfully deleted");
+        assert_eq!(operation(w, drop).expect(404).error(), "Role not found");
+    }),
+    same("add_user, drop_user", |w| {
+        let add = r#"{"operation":"add_user","username":"rita","password":"x","role":"super_user","active":true}"#;
+        assert_eq!(operation(w, add).expect(200).json()["message"], "rita successfully added");
+        operation(w, add).expect(409);
+        let nope = r#"{"operation":"add_user","username":"rob","password":"x","role":"nope"}"#;
+        assert_eq!(operation(w, nope).expect(404).error(), "nope role not found");
+        let users = operation(w, r#"{"operation":"list_users"}"#).expect(200);
+        assert!(!users.text().contains("argon2") && !users.text().contains("password"), "{users}");
+        let drop = r#"{"operation":"drop_user","username":"rita"}"#;
+        assert_eq!(operation(w, drop).expect(200).json()["message"], "rita successfully deleted");
+    }),
+    differs(
+        "alter_user of a user who is not there, or of nothing",
+        "200 with the user skipped; 500",
+        "404; 400",
+        |w| {
+            operation(w, r#"{"operation":"alter_user","username":"nope","active":true}"#)
+                .expect(404);
+            operation(w, r#"{"operation":"alter_user","username":"admin"}"#).expect(400);
+        },
+    ),
     later("databases, tables, attributes", OPS),
     later("insert, update, upsert, delete, search", OPS),
     later("sql, jobs, exports", OPS),
@@ -121,6 +186,17 @@ pub(crate) const PROMETHEUS: &[Row] = &[differs(
         assert!(page.contains("# TYPE harper_http_requests_total counter"), "{page}");
     },
 )];
+
+/// What the administrator is answered.
+fn operation(w: &World, body: &str) -> Reply {
+    use crate::harness::server::{PASSWORD, USERNAME};
+    w.server.operations().login(USERNAME, PASSWORD).post("/", body)
+}
+
+#[test]
+fn operations() {
+    crate::run(OPERATIONS);
+}
 
 #[test]
 fn metrics() {

@@ -3,9 +3,9 @@
 use super::client;
 use crate::auth::Identity;
 use crate::error::{Answer, Code, Failure};
-use crate::exchange::Request;
+use crate::exchange::{Request, Response};
 use crate::services::Services;
-use http::{Method, header};
+use http::{HeaderValue, Method, header};
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -45,6 +45,18 @@ fn session(services: &Services, request: &Request) -> Answer<Identity> {
         return Err(Failure::new(Code::Forbidden, sentence));
     }
     Ok(identity)
+}
+
+/// Keeps what a session has opened out of caches that others share: of a cookie, unlike of `Authorization`, they know
+/// nothing (RFC 9111 §3.5).
+pub(super) fn headers(request: &Request, response: &mut Response) {
+    let asked = &request.head.headers;
+    let is_by_session = matches!(request.identity, Identity::User(_))
+        && asked.contains_key(header::COOKIE)
+        && !asked.contains_key(header::AUTHORIZATION);
+    if is_by_session && !response.headers().contains_key(header::CACHE_CONTROL) {
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
 }
 
 /// Whether a method can change anything (RFC 9110 §9.2.1).

@@ -142,7 +142,8 @@ fn a_foreign_page_cannot_act_with_its_visitors_session() {
     put(None, Some("cross-site")).expect(403);
     // reading is safe: the page cannot see the answer
     let get = client.request("GET", "/Dog/1").header("host", "api.example").header("cookie", &all);
-    get.header("sec-fetch-site", "cross-site").send().expect(200);
+    let read = get.header("sec-fetch-site", "cross-site").send().expect(200);
+    assert_eq!(read.header("cache-control"), "private", "no shared cache keeps it");
     // and nobody is logged in from there
     login(&operations, &[("host", "api.example"), ("origin", "https://evil.example")]).expect(403);
 }
