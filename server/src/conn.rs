@@ -13,7 +13,7 @@ mod secure;
 
 use crate::exchange::Interface;
 use crate::metrics::{Closed, Handshake, WorkerMetrics};
-use crate::tls::{self, Tls};
+use crate::tls::{self, ClientCertificate, Tls};
 use crate::{route::Routes, services::Services};
 use entry::Refusal;
 #[cfg(any(test, fuzzing))]
@@ -243,7 +243,7 @@ impl ConnState {
 }
 
 /// Whose a connection is.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Peer {
     address: SocketAddr,
     /// What the listener is for.
@@ -252,6 +252,8 @@ struct Peer {
     is_proxied: bool,
     /// The version of TLS that it speaks, if any.
     tls_version: Option<&'static str>,
+    /// The certificate that it has shown.
+    certificate: Option<Rc<ClientCertificate>>,
 }
 
 /// Whose the connection is: the other end's, or, where that is a trusted proxy that speaks the PROXY protocol, whose it
@@ -262,7 +264,7 @@ async fn peer_of(
     address: SocketAddr,
     interface: Interface,
 ) -> Result<Peer, Closed> {
-    let peer = Peer { address, interface, is_proxied: false, tls_version: None };
+    let peer = Peer { address, interface, is_proxied: false, tls_version: None, certificate: None };
     let services = state.shared.services();
     let proxies = &services.config.http.proxies;
     if !proxies.use_proxy_protocol || !proxies.trust(address.ip().to_canonical()) {
@@ -308,7 +310,7 @@ pub(crate) async fn serve(
         let peer = peer_of(&state, &mut stream, peer, interface).await?;
         let Some(tls) = tls else { return Ok(h1::serve(&state, stream, peer).await) };
         let stream = handshake(&state, stream, &tls).await?;
-        let peer = Peer { tls_version: Some(secure::version(&stream)), ..peer };
+        let peer = secured(&peer, &stream);
         // what the client chose with ALPN selects the protocol
         Ok(match stream.get_ref().1.alpn_protocol() {
             Some(tls::HTTP_2) => h2::serve(&state, stream, peer).await,
@@ -317,6 +319,13 @@ pub(crate) async fn serve(
     };
     let closed = served.await.unwrap_or_else(|closed: Closed| closed);
     state.metrics().closed(closed);
+}
+
+/// Whose a secure connection is.
+fn secured(peer: &Peer, stream: &TlsStream<TcpStream>) -> Peer {
+    let chain = stream.get_ref().1.peer_certificates();
+    let certificate = ClientCertificate::from_chain(chain).map(Rc::new);
+    Peer { tls_version: Some(secure::version(stream)), certificate, ..peer.clone() }
 }
 
 /// Makes the connection secure.

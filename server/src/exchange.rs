@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use crate::auth::Identity;
 use crate::auth::cookie::Scope;
 use crate::error::Failure;
+use crate::tls::ClientCertificate;
 pub(crate) use id::RequestId;
 pub(crate) use incoming::RequestBody;
 pub(crate) use summary::Summary;
@@ -61,6 +62,8 @@ pub(crate) struct Request {
     pub client: Client,
     /// What its listener is for.
     pub interface: Interface,
+    /// The certificate that the client has shown in the handshake.
+    pub certificate: Option<Rc<ClientCertificate>>,
     /// What the request is called in logs.
     pub id: RequestId,
     /// When the head had been read.
@@ -177,6 +180,7 @@ impl Request {
             body,
             client,
             interface,
+            certificate: None,
             id: RequestId::default(),
             started: Instant::now(),
             took: Duration::ZERO,

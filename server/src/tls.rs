@@ -6,6 +6,7 @@
 
 mod certificate;
 pub(crate) mod client;
+mod clients;
 mod entry;
 mod files;
 mod follow;
@@ -13,12 +14,13 @@ mod hosts;
 mod metrics;
 mod own;
 
+pub(crate) use clients::ClientCertificate;
 pub(crate) use follow::Followed;
 
 use arc_swap::ArcSwap;
 use entry::Entry;
 use files::Files;
-use harper_config::{Config, Problem, Severity, TlsEntry};
+use harper_config::{ClientCertificates, Config, Pem, Problem, Severity, TlsEntry};
 use hosts::Hosts;
 use rustls::ServerConfig;
 use rustls::server::ClientHello;
@@ -38,6 +40,36 @@ const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 /// The certificates of the process.
 pub(crate) struct Tls {
     current: ArcSwap<Generation>,
+}
+
+/// What the configuration says of certificates.
+#[derive(Clone, PartialEq)]
+struct Configured {
+    entries: Vec<TlsEntry>,
+    /// Whether and how clients are asked for theirs.
+    clients: Option<ClientCertificates>,
+    is_http2: bool,
+}
+
+impl Configured {
+    fn of(config: &Config) -> Self {
+        Self {
+            entries: config.tls.clone(),
+            clients: config.http.client_certificates.clone(),
+            is_http2: config.http.http2.is_enabled,
+        }
+    }
+
+    /// What clients are offered, the best first (ALPN, RFC 7301).
+    fn protocols(&self) -> &'static [&'static [u8]] {
+        if self.is_http2 { &[HTTP_2, b"http/1.1"] } else { &[b"http/1.1"] }
+    }
+
+    /// The authorities of the certificates of clients that get this entry.
+    fn authority<'a>(&'a self, entry: &'a TlsEntry) -> Option<&'a Pem> {
+        let own = self.clients.as_ref().and_then(|clients| clients.authority.as_ref());
+        own.or(entry.certificate_authority.as_ref())
+    }
 }
 
 /// The certificates of one moment.
@@ -99,20 +131,14 @@ pub(crate) fn check(config: &Config, root: &Path) -> Vec<Problem> {
 impl Generation {
     fn load(config: &Config, root: &Path) -> Result<Self, TlsError> {
         let keys = root.join(KEYS);
-        Self::make(config, &config.tls, &Files::read(&config.tls, &keys), &keys)
+        let configured = Configured::of(config);
+        Self::make(&configured, &Files::read(&configured, &keys), &keys)
     }
 
-    fn make(
-        config: &Config,
-        configured: &[TlsEntry],
-        files: &Files,
-        keys: &Path,
-    ) -> Result<Self, TlsError> {
-        let protocols: &[&[u8]] =
-            if config.http.http2.is_enabled { &[HTTP_2, b"http/1.1"] } else { &[b"http/1.1"] };
+    fn make(configured: &Configured, files: &Files, keys: &Path) -> Result<Self, TlsError> {
         let (mut entries, mut problems) = (Vec::new(), Vec::new());
-        for entry in configured {
-            match Entry::make(entry, files, keys, protocols) {
+        for entry in &configured.entries {
+            match Entry::make(entry, configured, files, keys) {
                 Ok(entry) => entries.push(entry),
                 Err(found) => problems.extend(found),
             }

@@ -2,6 +2,7 @@
 
 mod certificates;
 pub(crate) mod client;
+mod clients;
 mod connection;
 mod first_start;
 mod handshake;

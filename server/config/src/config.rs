@@ -1,19 +1,20 @@
 //! The configuration as the server uses it: built values, nested by their owner.
 
+mod authentication;
+mod certificates;
 mod http;
 mod http2;
+mod operations;
 mod telemetry;
 
-use crate::headers;
-mod authentication;
-mod operations;
-
 pub use authentication::{AuthAudit, Authentication, Oidc, Sessions, Throttle, Tokens};
+pub use certificates::{CertificateUser, ClientCertificates};
 pub use http2::Http2;
 pub use operations::OperationsApi;
 
+use crate::headers;
 use crate::layers::Effective;
-use crate::tls::{Pem, TlsEntry, TlsVersion};
+use crate::tls::TlsEntry;
 use crate::value::{self, Port};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
@@ -72,6 +73,8 @@ pub struct Http {
     pub secure_port: Option<Port>,
     /// HTTP/2.
     pub http2: Http2,
+    /// Clients' certificates on TLS listeners; none when they are not asked for.
+    pub client_certificates: Option<ClientCertificates>,
     /// Bodies of more bytes than this are compressed; 0 switches compression off.
     pub compression_threshold_bytes: usize,
     /// How hard each content coding tries.
@@ -302,6 +305,7 @@ impl Reader<'_> {
             }),
             secure_port,
             http2: self.http2(),
+            client_certificates: self.client_certificates(),
             compression_threshold_bytes: self.size("http.compressionThreshold"),
             compression: self.compression(),
             cors: self.cors("http"),
@@ -336,44 +340,6 @@ impl Reader<'_> {
             max: self.size("threads.max"),
             basis,
             cgroup_root: self.path("threads.cgroupRootForTests").unwrap_or_default(),
-        }
-    }
-
-    /// The entries of a list of certificates, or the one of its section.
-    fn tls(&self, name: &str) -> Vec<TlsEntry> {
-        match self.value(name).as_array().filter(|items| !items.is_empty()) {
-            Some(items) => {
-                let entry = |(index, item): (usize, &Value)| {
-                    self.tls_entry(name, format!("{name}[{index}]"), Some(item))
-                };
-                items.iter().enumerate().map(entry).collect()
-            }
-            None => vec![self.tls_entry(name, name.to_owned(), None)],
-        }
-    }
-
-    /// One entry; what a member of a list does not say of versions and ciphers is as in the section.
-    fn tls_entry(&self, name: &str, key: String, item: Option<&Value>) -> TlsEntry {
-        let section = |member: &str| self.value(&format!("{name}.{member}"));
-        let own = |member: &str| match item {
-            Some(item) => &item[member],
-            None => section(member),
-        };
-        let shared = |member: &str| match own(member) {
-            Value::Null => section(member),
-            value => value,
-        };
-        let pem = |member: &str| own(member).as_str().map(Pem::from_text);
-        let is_13 = shared("minVersion").as_str().is_some_and(|version| version.ends_with("1.3"));
-        TlsEntry {
-            key,
-            certificate: pem("certificate"),
-            private_key: pem("privateKey"),
-            certificate_authority: pem("certificateAuthority"),
-            hosts: texts(own("host")).unwrap_or_default(),
-            ciphers: shared("ciphers").as_str().map(str::to_owned),
-            min_version: if is_13 { TlsVersion::V1_3 } else { TlsVersion::V1_2 },
-            uses: texts(own("uses")).unwrap_or_default(),
         }
     }
 

@@ -127,7 +127,12 @@ fn kind_schema(kind: Kind) -> Map<String, Value> {
         Kind::Port => json!({"anyOf": [
             {"type": ["integer", "null"], "minimum": 0, "maximum": 65535}, {"type": "string", "pattern": ":[0-9]+$"}]}),
         Kind::Millis | Kind::Bytes => json!({"type": ["integer", "string", "null"]}),
-        Kind::Text | Kind::Path | Kind::HeaderName | Kind::HeaderValue | Kind::Url => {
+        Kind::Text
+        | Kind::TextOrNull
+        | Kind::Path
+        | Kind::HeaderName
+        | Kind::HeaderValue
+        | Kind::Url => {
             json!({"type": ["string", "null"]})
         }
         Kind::Choice(words) => json!({"enum": words}),
@@ -155,6 +160,7 @@ fn kind_words(kind: Kind) -> String {
         Kind::Millis => "time in ms, or with `s`, `m`, `h`, `d`".into(),
         Kind::Bytes => "bytes, or with `K`, `M`, `G`, `T`".into(),
         Kind::Text => "text".into(),
+        Kind::TextOrNull => "text or null".into(),
         Kind::Path => "path".into(),
         Kind::Choice(words) => {
             words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")

@@ -39,6 +39,8 @@ pub enum Kind {
     Pairs,
     /// `true` or `false`, or a mapping of header names to values, null leaving one out.
     SecurityHeaders,
+    /// Text, or null, which is a value of its own and not the default.
+    TextOrNull,
     /// A list of mappings; each has the members of the section of the same name.
     Sections,
     /// A list of issuers of tokens, each with its `issuer` and `audience`.
@@ -54,6 +56,13 @@ pub enum Reload {
     Restart,
     /// At once.
     Live,
+}
+
+impl Kind {
+    /// Whether null is a value; for other kinds it means the default.
+    pub(crate) fn has_null(self) -> bool {
+        matches!(self, Self::Port | Self::TextOrNull)
+    }
 }
 
 /// Whether the server acts on the key.

@@ -219,8 +219,8 @@ impl Layers {
             self.sections.insert(section.to_owned());
         }
         if written.is_null() {
-            // null means "unset": a port is then not opened, any other key has its default again
-            let default = self.defaults.get(key.name).filter(|_| key.kind != Kind::Port);
+            // null means "unset": a port is then not opened, and most keys have their default again
+            let default = self.defaults.get(key.name).filter(|_| !key.kind.has_null());
             self.values.insert(key.name, (default.cloned().unwrap_or_default(), origin));
             return;
         }

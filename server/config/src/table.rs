@@ -5,7 +5,7 @@
 use crate::keys::{Key, Kind, Support};
 use Kind::{
     Any, AutoOr, Bool, Bytes, Choice, HeaderName, HeaderValue, Int, Issuers, Millis, Networks,
-    Pairs, Path, Port, Ratio, Sections, SecurityHeaders, Text, TextList, Url,
+    Pairs, Path, Port, Ratio, Sections, SecurityHeaders, Text, TextList, TextOrNull, Url,
 };
 
 const LEVELS: &[&str] = &["trace", "debug", "info", "warn", "error", "fatal", "notify"];
@@ -79,7 +79,11 @@ pub const KEYS: &[Key] = &[
     key("http.serverHeader", HeaderValue, "HarperDB", "The `Server` of every answer; an empty text sends none.").live(),
     key("http.serverTiming", Bool, "true", "Tells in `Server-Timing` how long an answer took. Off, nobody can measure from outside what the server does.").live(),
     key("http.securityHeaders", SecurityHeaders, "", "Headers that tell browsers to be careful. Unset: `X-Content-Type-Options: nosniff` alone. `true`: also `Strict-Transport-Security` (over TLS), `Content-Security-Policy`, `X-Frame-Options`, `Referrer-Policy`, `Permissions-Policy`, `Cross-Origin-Opener-Policy` and `Cross-Origin-Resource-Policy`. A mapping changes these, null leaving one out. `false`: none. A header that the application sets stays as it is.").live(),
-    key("http.mtls", Any, "false", "Client certificates.").support(Support::Later("client certificates")),
+    key("http.mtls.enabled", Bool, "", "Asks clients on TLS listeners for a certificate. `http.mtls: true` means the same, and so does any other key below `http.mtls`.").alias("http.mtls"),
+    key("http.mtls.required", Bool, "false", "Refuses the handshake of a client without a certificate."),
+    key("http.mtls.user", TextOrNull, "CN", "The user that a certificate stands for: `CN` is the one named by its common name, any other text that user; with `null` certificates stand for nobody."),
+    key("http.mtls.certificateAuthority", Text, "", "Authorities of client certificates, as a path or as PEM text; `tls.certificateAuthority` when unset."),
+    key("http.mtls.certificateVerification", Any, "false", "Whether revoked certificates are found out.").support(Support::Later("revocation lists and OCSP")),
     key("http.logging.level", Choice(LEVELS), "info", "Lowest level of request lines: `info` all, `warn` from status 400, `error` from status 500. The request log exists only when the file has an `http.logging` block.").live(),
     key("http.logging.format", Choice(&["text", "json", "combined"]), "", "Form of a request line: `text` Harper's, `json` an object with everything that is known of the request, `combined` as web servers write it, without options. Unset: as `logging.format`.").live(),
     key("http.logging.timing", Bool, "false", "Adds the time until the answer was made to a text line; a JSON line has it as `head_ms`, and as `duration_ms` the time until the answer was handed over.").live(),

@@ -32,7 +32,7 @@ pub(crate) fn normalize(kind: Kind, written: &Value) -> Result<Value, String> {
         Kind::Port => port(written).map(|port| json!(port.to_string())),
         Kind::Millis => millis(written).map(Value::from),
         Kind::Bytes => bytes(written).map(Value::from),
-        Kind::Text | Kind::Path => {
+        Kind::Text | Kind::TextOrNull | Kind::Path => {
             text(written).map(Value::from).ok_or_else(|| "expected text".into())
         }
         Kind::Choice(words) => choice(words, written),

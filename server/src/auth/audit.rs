@@ -12,6 +12,8 @@ pub(crate) enum Strategy {
     Bearer,
     /// A password in an operation.
     Login,
+    /// A certificate in the handshake of TLS.
+    Certificate,
 }
 
 impl Strategy {
@@ -20,6 +22,7 @@ impl Strategy {
             Self::Basic => "Basic",
             Self::Bearer => "Bearer",
             Self::Login => "Login",
+            Self::Certificate => "mTLS",
         }
     }
 }

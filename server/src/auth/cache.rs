@@ -106,6 +106,26 @@ impl Credentials {
         self.basic(fingerprint, name, password, Strategy::Login, ask).await
     }
 
+    /// The user of this name, for whom a verified certificate speaks; none when there is no such active user.
+    #[must_use]
+    pub(crate) fn certified(&self, name: &str, ask: &Ask<'_>) -> Option<Identity> {
+        // no header begins like this
+        let fingerprint = self.fingerprint(&[b"\0certificate:", name.as_bytes()].concat());
+        if let Some(identity) = self.recall(&fingerprint, ask) {
+            return Some(identity);
+        }
+        let generation = self.authority.users.generation();
+        let Some(user) = self.authority.users.get(name).filter(|user| user.active) else {
+            audit::refused(ask, Strategy::Certificate, name);
+            self.metrics.credentials_refused.add(1);
+            return None;
+        };
+        audit::accepted(ask, Strategy::Certificate, name);
+        let identity = Identity::User(Rc::new(User::clone(&user)));
+        self.right.remember(fingerprint, generation, identity.clone(), None);
+        Some(identity)
+    }
+
     /// Whose session has this id; nobody when it is not open.
     ///
     /// # Errors

@@ -2,15 +2,22 @@
 
 use super::client;
 use crate::auth::Identity;
+use crate::auth::cache::failed;
 use crate::error::{Answer, Code, Failure};
 use crate::exchange::{Request, Response};
 use crate::services::Services;
+use harper_config::CertificateUser;
 use http::{HeaderValue, Method, header};
 use std::net::IpAddr;
 use std::rc::Rc;
 
-/// Sets the request's identity: from its `Authorization` header, else from its session, else from where it was made.
+/// Sets the request's identity: from the client's certificate, else from its `Authorization` header, else from its session, else
+/// from where it was made.
 pub(super) async fn identify(services: &Services, request: &mut Request) -> Answer<()> {
+    if let Some(identity) = certified(services, request)? {
+        request.identity = identity;
+        return Ok(());
+    }
     request.identity = match request.head.headers.get(header::AUTHORIZATION) {
         Some(credentials) => {
             let ask = services.ask(request);
@@ -24,6 +31,27 @@ pub(super) async fn identify(services: &Services, request: &mut Request) -> Answ
         },
     };
     Ok(())
+}
+
+/// For whom the client's certificate speaks, if it speaks for anybody. One that names no user is no login, and not good enough
+/// without another one.
+fn certified(services: &Services, request: &Request) -> Answer<Option<Identity>> {
+    let (Some(certificate), Some(clients)) =
+        (&request.certificate, &services.config.http.client_certificates)
+    else {
+        return Ok(None);
+    };
+    let name = match &clients.user {
+        CertificateUser::CommonName => certificate.common_name.as_deref(),
+        CertificateUser::Named(name) => Some(name.as_str()),
+        CertificateUser::Nobody => return Ok(None),
+    };
+    let ask = services.ask(request);
+    let identity = name.and_then(|name| services.credentials.certified(name, &ask));
+    if identity.is_none() && !request.head.headers.contains_key(header::AUTHORIZATION) {
+        return Err(failed("The certificate is not that of a user"));
+    }
+    Ok(identity)
 }
 
 /// Whose session the request carries.

@@ -28,9 +28,10 @@ pub(super) async fn serve<S>(state: &Rc<ConnState>, stream: S, peer: Peer) -> Cl
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let address = peer.address;
     let service = service_fn({
         let state = Rc::clone(state);
-        move |request| answer(Rc::clone(&state), request, peer)
+        move |request| answer(Rc::clone(&state), request, peer.clone())
     });
     let io = TokioIo::new(Io::requests(stream, Rc::clone(state)));
     let builder = builder(&state.shared.services.borrow().config);
@@ -67,7 +68,7 @@ where
         Some(Ok(())) if is_told => Closed::Drain,
         Some(Ok(())) => Closed::Normal,
         Some(Err(error)) => {
-            tracing::debug!(peer = %peer.address, %error, "connection ended");
+            tracing::debug!(peer = %address, %error, "connection ended");
             Closed::Error
         }
     };

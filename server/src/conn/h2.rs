@@ -53,9 +53,10 @@ where
 {
     let config = state.shared.services().config.clone();
     state.streams.begin(&config.http.http2);
+    let address = peer.address;
     let service = service_fn({
         let state = Rc::clone(state);
-        move |request| answer(Rc::clone(&state), request, peer, Unanswered::begin(&state))
+        move |request| answer(Rc::clone(&state), request, peer.clone(), Unanswered::begin(&state))
     });
     let io = TokioIo::new(Io::frames(stream, Rc::clone(state)));
     let builder = builder(&config, Spawner(Rc::clone(state)));
@@ -64,7 +65,7 @@ where
         state.register(cx);
         loop {
             if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
-                return Poll::Ready(how_it_ended(state, ended, peer));
+                return Poll::Ready(how_it_ended(state, ended, address));
             }
             if let Some(abuse) = state.streams.abuse() {
                 state.metrics().rejected(abuse);
@@ -89,13 +90,13 @@ where
     .await
 }
 
-fn how_it_ended(state: &ConnState, ended: hyper::Result<()>, peer: Peer) -> Closed {
+fn how_it_ended(state: &ConnState, ended: hyper::Result<()>, peer: std::net::SocketAddr) -> Closed {
     match ended {
         Ok(()) if state.draining.get() => Closed::Drain,
         Ok(()) if state.streams.are_leaving() => Closed::Idle,
         Ok(()) => Closed::Normal,
         Err(error) => {
-            tracing::debug!(peer = %peer.address, %error, "connection ended");
+            tracing::debug!(%peer, %error, "connection ended");
             Closed::Error
         }
     }

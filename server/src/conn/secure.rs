@@ -55,6 +55,7 @@ fn reason(error: &io::Error) -> Handshake {
         return Handshake::Closed;
     };
     match error {
+        Error::NoCertificatesPresented | Error::InvalidCertificate(_) => Handshake::Certificate,
         Error::PeerIncompatible(_) => Handshake::Incompatible,
         Error::AlertReceived(_) => Handshake::Refused,
         Error::NoApplicationProtocol => Handshake::Protocol,

@@ -20,11 +20,13 @@ pub(crate) enum Handshake {
     Incompatible,
     /// No application protocol in common.
     Protocol,
+    /// The client's certificate is missing, or not one that is trusted.
+    Certificate,
     /// What came was no handshake, or a broken one.
     Invalid,
 }
 
-const HANDSHAKES: [&str; 8] = [
+const HANDSHAKES: [&str; 9] = [
     "completed",
     "timeout",
     "plain_http",
@@ -32,6 +34,7 @@ const HANDSHAKES: [&str; 8] = [
     "refused",
     "incompatible",
     "protocol",
+    "certificate",
     "invalid",
 ];
 

@@ -14,6 +14,8 @@ use x509_cert::name::Name;
 pub(crate) struct Certificate {
     /// DNS names and addresses it is for: those of its alternative names, else its common name.
     pub names: Vec<String>,
+    /// The one common name of its subject.
+    pub common_name: Option<String>,
     /// From when it is valid.
     pub not_before: SystemTime,
     /// Until when it is valid.
@@ -33,12 +35,14 @@ impl Certificate {
             Some((_, SubjectAltName(names))) => names.iter().filter_map(name).collect(),
             None => Vec::new(),
         };
+        let common_name = common_name(&facts.subject);
         if names.is_empty() {
-            names.extend(common_name(&facts.subject));
+            names.extend(common_name.clone());
         }
         let time = |time: Duration| UNIX_EPOCH + time;
         Ok(Self {
             names,
+            common_name,
             not_before: time(facts.validity.not_before.to_unix_duration()),
             not_after: time(facts.validity.not_after.to_unix_duration()),
         })

@@ -2,15 +2,16 @@
 
 use super::certificate::Certificate;
 use super::files::Files;
-use super::problem;
+use super::{Configured, clients, problem};
 use harper_config::{CipherSuite, Pem, Problem, TlsEntry, TlsVersion};
-use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
+use rustls::{RootCertStore, ServerConfig};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,17 +28,19 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Makes an entry of what was read, and checks it; files that it does not name are in `keys`. Clients are offered
-    /// `protocols`, the best first.
+    /// Makes an entry of what was read, and checks it; files that it does not name are in `keys`.
     pub(super) fn make(
         entry: &TlsEntry,
+        configured: &Configured,
         files: &Files,
         keys: &Path,
-        protocols: &[&[u8]],
     ) -> Result<Self, Vec<Problem>> {
-        let chain = Text::find(entry, "certificate", entry.certificate.as_ref(), files, keys)
+        let sources = Sources { entry, files, keys };
+        let chain = sources
+            .text("certificate", "certificate.pem", entry.certificate.as_ref())
             .and_then(|text| chain(&text));
-        let key = Text::find(entry, "privateKey", entry.private_key.as_ref(), files, keys)
+        let key = sources
+            .text("privateKey", "privateKey.pem", entry.private_key.as_ref())
             .and_then(|text| private_key(&text));
         let (chain, key) = match (chain, key) {
             (Ok(chain), Ok(key)) => (chain, key),
@@ -59,7 +62,19 @@ impl Entry {
             let hint = "the first certificate of the file must be the one that the key is of";
             refuse("privateKey", "the key is not that of the certificate".into(), hint)
         })?;
-        let server = server(provider, certified, protocols)
+        let provider = Arc::new(provider);
+        let clients = match &configured.clients {
+            Some(clients) => {
+                let text =
+                    sources.text("certificateAuthority", "ca.pem", configured.authority(entry));
+                let authorities = text.and_then(|text| authorities(&text));
+                let authorities = authorities.map_err(|problem| vec![problem])?;
+                clients::verifier(clients, authorities, &provider)
+                    .map_err(|error| refuse("certificateAuthority", error, ""))?
+            }
+            None => WebPkiClientVerifier::no_client_auth(),
+        };
+        let server = server(provider, certified, clients, configured.protocols())
             .map_err(|error| refuse("ciphers", error.to_string(), ""))?;
         Ok(Self {
             key: entry.key.clone(),
@@ -70,6 +85,36 @@ impl Entry {
     }
 }
 
+/// Where the texts of an entry come from.
+struct Sources<'a> {
+    entry: &'a TlsEntry,
+    files: &'a Files,
+    keys: &'a Path,
+}
+
+impl<'a> Sources<'a> {
+    /// The text of a member: as configured, else the file of this name in the directory of keys.
+    fn text(&self, member: &str, default: &str, pem: Option<&'a Pem>) -> Result<Text<'a>, Problem> {
+        let key = format!("{}.{member}", self.entry.key);
+        let default = self.keys.join(default);
+        let path = match pem {
+            Some(Pem::Inline(text)) => {
+                return Ok(Text { bytes: text.as_bytes(), origin: "inline PEM".to_owned(), key });
+            }
+            Some(Pem::Path(path)) => path,
+            None => &default,
+        };
+        let origin = path.display().to_string();
+        match self.files.get(path) {
+            Ok(bytes) => Ok(Text { bytes, origin, key }),
+            Err(error) => {
+                let hint = "a path, or the PEM text itself";
+                Err(problem(&origin, key, error.to_owned(), hint))
+            }
+        }
+    }
+}
+
 /// PEM text that was read, and how to speak of it.
 struct Text<'a> {
     bytes: &'a [u8],
@@ -77,33 +122,7 @@ struct Text<'a> {
     key: String,
 }
 
-impl<'a> Text<'a> {
-    fn find(
-        entry: &TlsEntry,
-        member: &str,
-        pem: Option<&'a Pem>,
-        files: &'a Files,
-        keys: &Path,
-    ) -> Result<Self, Problem> {
-        let key = format!("{}.{member}", entry.key);
-        let default = keys.join(format!("{member}.pem"));
-        let path = match pem {
-            Some(Pem::Inline(text)) => {
-                return Ok(Self { bytes: text.as_bytes(), origin: "inline PEM".to_owned(), key });
-            }
-            Some(Pem::Path(path)) => path,
-            None => &default,
-        };
-        let origin = path.display().to_string();
-        match files.get(path) {
-            Ok(bytes) => Ok(Self { bytes, origin, key }),
-            Err(error) => {
-                let hint = "a path, or the PEM text itself";
-                Err(problem(&origin, key, error.to_owned(), hint))
-            }
-        }
-    }
-
+impl Text<'_> {
     fn refuse(&self, message: &str, hint: &str) -> Problem {
         problem(&self.origin, self.key.clone(), message.to_owned(), hint)
     }
@@ -118,6 +137,17 @@ fn chain(text: &Text<'_>) -> Result<Vec<CertificateDer<'static>>, Problem> {
         return Err(text.refuse("there is no certificate in it", hint));
     }
     Ok(chain)
+}
+
+/// The authorities of a text.
+fn authorities(text: &Text<'_>) -> Result<RootCertStore, Problem> {
+    let mut roots = RootCertStore::empty();
+    for certificate in chain(text)? {
+        roots
+            .add(certificate)
+            .map_err(|error| text.refuse(&format!("an authority cannot be used: {error}"), ""))?;
+    }
+    Ok(roots)
 }
 
 /// The one private key of a text. What is wrong with it is said without a word of it.
@@ -149,17 +179,18 @@ fn provider(entry: &TlsEntry) -> CryptoProvider {
 }
 
 fn server(
-    provider: CryptoProvider,
+    provider: Arc<CryptoProvider>,
     key: CertifiedKey,
+    clients: Arc<dyn ClientCertVerifier>,
     protocols: &[&[u8]],
 ) -> Result<ServerConfig, rustls::Error> {
     let has =
         |is_13: bool| provider.cipher_suites.iter().any(|suite| suite.tls13().is_some() == is_13);
     let versions: Vec<_> =
         [has(true).then_some(&TLS13), has(false).then_some(&TLS12)].into_iter().flatten().collect();
-    let mut server = ServerConfig::builder_with_provider(Arc::new(provider))
+    let mut server = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions)?
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients)
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
     server.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     // tickets alone: any worker can resume what another began, and none keeps anything for it

@@ -1,7 +1,8 @@
 //! The files that certificates are made of, read in one pass: what is checked is what is used.
 
+use super::Configured;
 use super::path_or;
-use harper_config::{Pem, TlsEntry};
+use harper_config::Pem;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -10,13 +11,16 @@ use std::path::{Path, PathBuf};
 pub(super) struct Files(BTreeMap<PathBuf, Result<Vec<u8>, String>>);
 
 impl Files {
-    /// Reads every file that the entries name; those that they do not name are in `keys`.
+    /// Reads every file that is named; those that are not are in `keys`.
     #[must_use]
-    pub(super) fn read(entries: &[TlsEntry], keys: &Path) -> Self {
+    pub(super) fn read(configured: &Configured, keys: &Path) -> Self {
         let mut files = Self::default();
-        for entry in entries {
+        for entry in &configured.entries {
             files.add(entry.certificate.as_ref(), keys, "certificate.pem");
             files.add(entry.private_key.as_ref(), keys, "privateKey.pem");
+            if configured.clients.is_some() {
+                files.add(configured.authority(entry), keys, "ca.pem");
+            }
         }
         files
     }

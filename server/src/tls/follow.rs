@@ -1,23 +1,24 @@
 //! Following the files of the certificates while the server runs.
 
 use super::files::Files;
-use super::{Generation, KEYS, Tls};
+use super::{Configured, Generation, KEYS, Tls};
 use crate::reload::Reloads;
 use crate::telemetry::NOTIFY;
-use harper_config::{Config, TlsEntry};
+use harper_config::Config;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What certificates are made of at one moment.
 #[derive(Clone, PartialEq)]
 struct Sources {
-    entries: Vec<TlsEntry>,
+    configured: Configured,
     files: Files,
 }
 
 impl Sources {
     fn read(config: &Config, keys: &std::path::Path) -> Self {
-        Self { entries: config.tls.clone(), files: Files::read(&config.tls, keys) }
+        let configured = Configured::of(config);
+        Self { files: Files::read(&configured, keys), configured }
     }
 }
 
@@ -58,7 +59,7 @@ impl Followed {
     /// wrong with it, for none.
     pub(crate) fn look(&self, config: &Config) {
         let Some(found) = self.changed(config) else { return };
-        match Generation::make(config, &found.entries, &found.files, &self.keys) {
+        match Generation::make(&found.configured, &found.files, &self.keys) {
             Ok(generation) => {
                 generation.warn_of_times();
                 self.tls.current.store(Arc::new(generation));

@@ -42,6 +42,14 @@ impl Authority {
         self.sign(&params)
     }
 
+    /// A certificate for a client of this name.
+    pub(crate) fn client(&self, name: &str) -> Pair {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name = named(name);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(&params)
+    }
+
     /// Signs a certificate with a key of its own.
     pub(crate) fn sign(&self, params: &CertificateParams) -> Pair {
         let key = KeyPair::generate().unwrap();

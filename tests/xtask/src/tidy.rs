@@ -92,7 +92,7 @@ const SERVER: &[(&str, &[&str])] = &[
     ("services", &["auth", "error", "exchange", "headers", "lag", "metrics", "pool"]),
     ("auth", &["error", "metrics", "pool", "telemetry", "tls"]),
     ("otlp", &["exchange", "tls"]),
-    ("exchange", &["auth", "error"]),
+    ("exchange", &["auth", "error", "tls"]),
     ("headers", &[]),
     ("health", &["metrics", "reload"]),
     ("reload", &["metrics"]),

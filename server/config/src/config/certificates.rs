@@ -1,0 +1,86 @@
+//! The certificates of the server, and those of its clients.
+
+use super::{Reader, texts};
+use crate::tls::{Pem, TlsEntry, TlsVersion};
+use serde_json::Value;
+
+/// How clients are asked for certificates.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientCertificates {
+    /// A handshake without one fails.
+    pub required: bool,
+    /// Whom one stands for.
+    pub user: CertificateUser,
+    /// Authorities that they may be from; none means those of the server's own certificate.
+    pub authority: Option<Pem>,
+}
+
+/// Whom a client's certificate stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateUser {
+    /// The user that its common name names.
+    CommonName,
+    /// This user, whoever presents it.
+    Named(String),
+    /// Nobody: credentials are needed beside it.
+    Nobody,
+}
+
+impl Reader<'_> {
+    /// None when clients are not asked.
+    pub(super) fn client_certificates(&self) -> Option<ClientCertificates> {
+        let is_written = self.sections.contains("http.mtls");
+        if !self.value("http.mtls.enabled").as_bool().unwrap_or(is_written) {
+            return None;
+        }
+        let user = match self.value("http.mtls.user").as_str() {
+            None => CertificateUser::Nobody,
+            Some("CN" | "Common Name") => CertificateUser::CommonName,
+            Some(name) => CertificateUser::Named(name.to_owned()),
+        };
+        let authority = self.value("http.mtls.certificateAuthority");
+        Some(ClientCertificates {
+            required: self.flag("http.mtls.required"),
+            user,
+            authority: authority.as_str().map(Pem::from_text),
+        })
+    }
+
+    /// The entries of a list of certificates, or the one of its section.
+    pub(super) fn tls(&self, name: &str) -> Vec<TlsEntry> {
+        match self.value(name).as_array().filter(|items| !items.is_empty()) {
+            Some(items) => {
+                let entry = |(index, item): (usize, &Value)| {
+                    self.tls_entry(name, format!("{name}[{index}]"), Some(item))
+                };
+                items.iter().enumerate().map(entry).collect()
+            }
+            None => vec![self.tls_entry(name, name.to_owned(), None)],
+        }
+    }
+
+    /// One entry; what a member of a list does not say of versions and ciphers is as in the section.
+    fn tls_entry(&self, name: &str, key: String, item: Option<&Value>) -> TlsEntry {
+        let section = |member: &str| self.value(&format!("{name}.{member}"));
+        let own = |member: &str| match item {
+            Some(item) => &item[member],
+            None => section(member),
+        };
+        let shared = |member: &str| match own(member) {
+            Value::Null => section(member),
+            value => value,
+        };
+        let pem = |member: &str| own(member).as_str().map(Pem::from_text);
+        let is_13 = shared("minVersion").as_str().is_some_and(|version| version.ends_with("1.3"));
+        TlsEntry {
+            key,
+            certificate: pem("certificate"),
+            private_key: pem("privateKey"),
+            certificate_authority: pem("certificateAuthority"),
+            hosts: texts(own("host")).unwrap_or_default(),
+            ciphers: shared("ciphers").as_str().map(str::to_owned),
+            min_version: if is_13 { TlsVersion::V1_3 } else { TlsVersion::V1_2 },
+            uses: texts(own("uses")).unwrap_or_default(),
+        }
+    }
+}
