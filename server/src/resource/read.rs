@@ -252,7 +252,7 @@ impl TableResource {
         let run = self.table.query(query);
         let run = run.map_err(|error| store_failure(&services.metrics, error))?;
         if explains {
-            return self.explain(services, media, &run);
+            return self.explain(services, media, run).await;
         }
         let rows = Rows {
             database: Arc::clone(&self.database),
@@ -275,7 +275,7 @@ impl TableResource {
     ///
     /// # Errors
     /// The failure that the client is told.
-    pub(super) fn explain_query(
+    pub(super) async fn explain_query(
         &self,
         services: &Services,
         request: &Request,
@@ -283,17 +283,16 @@ impl TableResource {
     ) -> Answer<Response> {
         let media = Media::negotiate(&request.head.headers)?;
         let run = self.table.query(query);
-        self.explain(
-            services,
-            media,
-            &run.map_err(|error| store_failure(&services.metrics, error))?,
-        )
+        let run = run.map_err(|error| store_failure(&services.metrics, error))?;
+        self.explain(services, media, run).await
     }
 
-    fn explain(&self, services: &Services, media: Media, run: &QueryRun) -> Answer<Response> {
-        let failure = |error| store_failure(&services.metrics, error);
-        let txn = self.database.read().map_err(failure)?;
-        let explanation = run.explain(&txn).map_err(failure)?;
+    /// Counting what each range holds may read much, so it is done on the pool.
+    async fn explain(&self, services: &Services, media: Media, run: QueryRun) -> Answer<Response> {
+        let database = Arc::clone(&self.database);
+        let work = move || run.explain(&database.read()?);
+        let explanation = services.block_on_pool(work).await?;
+        let explanation = explanation.map_err(|error| store_failure(&services.metrics, error))?;
         let text = serde_json::to_vec(&explanation)
             .map_err(|error| Failure::internal("a plan could not be written", &error))?;
         reply::value(StatusCode::OK, media, &text)

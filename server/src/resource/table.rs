@@ -213,7 +213,7 @@ impl TableResource {
                 let parsed = self.parse(services, request, prefix)?;
                 write::check_deletion(&parsed)?;
                 if parsed.explains {
-                    return self.explain_query(services, request, parsed.query);
+                    return self.explain_query(services, request, parsed.query).await;
                 }
                 write::delete_matching(self, services, request, parsed.query).await
             }

@@ -24,7 +24,7 @@ use crate::table::{Table, TableState};
 /// Entries counted of each of several ranges, first of few and then of more.
 const COUNTED: [usize; 2] = [64, 1024];
 /// Entries counted to decide between sorting and reading in order.
-const COUNTED_FOR_ORDER: usize = 20_000;
+const COUNTED_FOR_ORDER: usize = 4096;
 /// Ranges of other indexes that may narrow what is read.
 const INTERSECTIONS_MAX: usize = 2;
 
