@@ -4,6 +4,7 @@
 use crate::config::Config;
 use crate::keys::{self, Key, Kind, Support};
 use crate::problem::{Problem, Severity};
+use crate::shown::shown;
 use crate::table::KEYS;
 use crate::tls;
 use crate::tree::{self, Node, Place, Scalar};
@@ -405,7 +406,7 @@ fn from_word(kind: Kind, text: &str) -> Value {
 }
 
 fn shortened(value: &Value) -> String {
-    let text = value.to_string();
+    let text = shown(value).to_string();
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

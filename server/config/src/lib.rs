@@ -14,6 +14,7 @@ mod oidc;
 mod problem;
 mod reload;
 mod render;
+mod shown;
 mod table;
 mod tls;
 mod tree;

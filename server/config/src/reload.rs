@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::keys::Reload;
 use crate::layers::{Effective, Loaded};
+use crate::table::KEYS;
 
 /// What a new reading changes.
 #[derive(Debug)]
@@ -34,10 +35,20 @@ impl Loaded {
                 *new = Effective::clone(old);
             }
         }
+        // a section whose keys all wait does, too: its mere presence means something
+        self.sections.retain(|section| is_live(section));
+        self.sections.extend(running.sections.iter().filter(|name| !is_live(name)).cloned());
         let config = Config::from_effective(&self.effective, &self.sections);
         self.config = Some(config.clone());
         Some(Change { config, running: self, applied, waiting })
     }
+}
+
+/// Whether a key of a section is followed.
+fn is_live(section: &str) -> bool {
+    let is_below =
+        |name: &str| name.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
+    KEYS.iter().any(|key| key.reload == Reload::Live && is_below(key.name))
 }
 
 #[cfg(test)]
@@ -66,6 +77,15 @@ mod tests {
     fn a_reading_with_an_error_changes_nothing() {
         let running = read("");
         assert!(read("http: {timeout: soon}").change(&running).is_none());
+    }
+
+    #[test]
+    fn a_section_of_keys_that_wait_waits() {
+        let (with, without) = (read("http: {mtls: {required: true}}"), read(""));
+        let change = read("").change(&with).unwrap();
+        assert!(change.config.http.client_certificates.is_some_and(|clients| clients.required));
+        let change = read("http: {mtls: {required: true}}").change(&without).unwrap();
+        assert!(change.config.http.client_certificates.is_none());
     }
 
     #[test]

@@ -33,10 +33,8 @@ pub(super) fn effective(options: &Options, keys: Keys) -> Result<(), Failed> {
     }
     let mut text = String::new();
     for item in &settings.loaded.effective {
-        let is_hidden = item.key.is_secret && !item.value.is_null();
-        let value = if is_hidden { "a secret".into() } else { item.value.to_string() };
         // writing to a string cannot fail
-        let _ = writeln!(text, "{}: {value} # {}", item.key.name, item.origin);
+        let _ = writeln!(text, "{}: {} # {}", item.key.name, item.shown(), item.origin);
     }
     say(&text)
 }

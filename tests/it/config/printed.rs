@@ -2,7 +2,7 @@
 
 use crate::harness::Home;
 use crate::harness::server::text;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::Path;
 
 fn print(what: &str) -> String {
@@ -77,5 +77,19 @@ fn effective_prints_every_documented_key_and_its_origin() {
             line.trim_start_matches(&format!("{key}: ")).trim_matches('"').starts_with(value),
             "{line}"
         );
+    }
+}
+
+#[test]
+fn effective_prints_no_secret() {
+    let key = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
+    for tls in [json!({"privateKey": key}), json!([{"privateKey": key, "host": "a.example"}])] {
+        let config = json!({"tls": tls, "telemetry": {"otlp": {"headers": ["key=c2VjcmV0"]}}});
+        let home = Home::empty();
+        let mut command = home.command(&["config", "effective"]);
+        let output = command.env("HARPER_SET_CONFIG", config.to_string()).output().unwrap();
+        let said = text(&output.stdout);
+        assert!(said.contains("\"inline PEM\"") && said.contains("\"a secret\""), "{said}");
+        assert!(!said.contains("c2VjcmV0"), "{said}");
     }
 }
