@@ -62,7 +62,7 @@ pub(crate) struct Plan {
     /// The administrator.
     pub credentials: Credentials,
     /// The certificates; there are some when a secure port is configured.
-    pub tls: Option<Arc<Tls>>,
+    pub certificates: Option<tls::Followed>,
 }
 
 /// Why the server could not start.
@@ -155,7 +155,7 @@ impl App {
     /// # Errors
     /// The first thing that could not be opened, bound or started.
     pub(crate) fn start(plan: Plan) -> Result<Self, StartError> {
-        let Plan { config, root, applications, reach, credentials, tls } = plan;
+        let Plan { config, root, applications, reach, credentials, certificates } = plan;
         let (store, expressions) = open_store(&root, &config)?;
         let system = store.database("system")?;
         let authority = Authority::open(&system, &root.join("keys"), &config.authentication)?;
@@ -167,9 +167,8 @@ impl App {
         let count = cpu::workers_wanted(&config.threads);
         let pools = Pools::start(&config, count).map_err(StartError::system)?;
         let metrics = Metrics::default();
-        let certificates = tls.clone().map(|tls| tls::Followed::new(tls, &config));
         let [plain, secure, operations, operations_secure, admin_endpoint] =
-            endpoints(&config, reach, tls)?;
+            endpoints(&config, reach, certificates.as_ref().map(tls::Followed::tls))?;
         let address = |endpoint: &Option<Endpoint>| endpoint.as_ref().map(Endpoint::address);
         let (http, https, admin) = (address(&plain), address(&secure), address(&admin_endpoint));
         let operations_at = [address(&operations), address(&operations_secure)];

@@ -16,13 +16,13 @@ mod own;
 
 pub(crate) use clients::ClientCertificate;
 pub(crate) use follow::Followed;
+use follow::Sources;
 
 use arc_swap::ArcSwap;
-use entry::Entry;
+use entry::{Entry, Offer};
 use files::Files;
 use harper_config::{ClientCertificates, Config, Pem, Problem, Severity, TlsEntry};
 use hosts::Hosts;
-use rustls::ServerConfig;
 use rustls::server::ClientHello;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -88,23 +88,12 @@ fn lines(problems: &[Problem]) -> String {
 }
 
 impl Tls {
-    /// Reads the certificates of the configuration; makes a self-signed one when none is configured and none is there.
-    ///
-    /// # Errors
-    /// Everything that is wrong with them.
-    pub(crate) fn open(config: &Config, root: &Path) -> Result<Arc<Self>, TlsError> {
-        own::ensure(config, &root.join(KEYS)).map_err(|problem| TlsError(vec![problem]))?;
-        let generation = Generation::load(config, root)?;
-        generation.warn_of_times();
-        Ok(Arc::new(Self { current: ArcSwap::from_pointee(generation) }))
-    }
-
     /// What a client that begins a handshake is answered with.
     #[must_use]
-    pub(crate) fn choose(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
+    pub(crate) fn choose(&self, hello: &ClientHello<'_>) -> Arc<Offer> {
         let now = self.current.load();
         let index = hello.server_name().and_then(|name| now.hosts.find(name)).unwrap_or_default();
-        Arc::clone(&now.entries[index].server)
+        Arc::clone(&now.entries[index].offer)
     }
 }
 
@@ -125,16 +114,11 @@ pub(crate) fn check(config: &Config, root: &Path) -> Vec<Problem> {
     if !is_used || own::is_wanted(config, &root.join(KEYS)) {
         return Vec::new();
     }
-    Generation::load(config, root).err().map(|error| error.0).unwrap_or_default()
+    let keys = root.join(KEYS);
+    Sources::read(config, &keys).generation(&keys).err().map(|error| error.0).unwrap_or_default()
 }
 
 impl Generation {
-    fn load(config: &Config, root: &Path) -> Result<Self, TlsError> {
-        let keys = root.join(KEYS);
-        let configured = Configured::of(config);
-        Self::make(&configured, &Files::read(&configured, &keys), &keys)
-    }
-
     fn make(configured: &Configured, files: &Files, keys: &Path) -> Result<Self, TlsError> {
         let (mut entries, mut problems) = (Vec::new(), Vec::new());
         for entry in &configured.entries {

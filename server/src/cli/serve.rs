@@ -8,7 +8,7 @@ use crate::components;
 use crate::listen::Reach;
 use crate::otlp;
 use crate::telemetry::{self, NOTIFY};
-use crate::tls::Tls;
+use crate::tls;
 use notify::Watcher;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -46,9 +46,10 @@ pub(super) fn run(options: &Options, command: Command, keys: Keys) -> Result<(),
     let credentials = sources::credentials()?;
     let reach = if command == Command::Dev { Reach::Loopback } else { Reach::Everyone };
     let root = config.root_path.clone();
-    let tls = config.is_secure().then(|| Tls::open(&config, &root));
-    let tls = tls.transpose().map_err(|error| Failed::Usage(error.to_string()))?;
-    let app = App::start(Plan { config, root, applications, reach, credentials, tls });
+    let certificates = config.is_secure().then(|| tls::Followed::open(&config, &root));
+    let certificates =
+        certificates.transpose().map_err(|error| Failed::Usage(error.to_string()))?;
+    let app = App::start(Plan { config, root, applications, reach, credentials, certificates });
     let app = app.map_err(|error| Failed::Error(format!("error: {error}")))?;
     announce(&app, command)?;
     let watched = settings.app.clone().filter(|_| command == Command::Dev);

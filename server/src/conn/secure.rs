@@ -5,6 +5,7 @@ use crate::tls::Tls;
 use rustls::ProtocolVersion;
 use rustls::server::Acceptor;
 use std::io;
+use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
@@ -36,8 +37,11 @@ pub(super) async fn accept(
     }
     let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await;
     let hello = hello.map_err(|error| reason(&error))?;
-    let server = tls.choose(&hello.client_hello());
-    hello.into_stream(server).await.map_err(|error| reason(&error))
+    let offer = tls.choose(&hello.client_hello());
+    let stream = hello.into_stream(Arc::clone(&offer.server)).await;
+    let stream = stream.map_err(|error| reason(&error))?;
+    offer.check_resumed(stream.get_ref().1).map_err(|_| Handshake::Certificate)?;
+    Ok(stream)
 }
 
 /// The version that was agreed on, as it is written in logs and traces.

@@ -6,12 +6,12 @@ use super::{Configured, clients, problem};
 use harper_config::{CipherSuite, Pem, Problem, TlsEntry, TlsVersion};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{HandshakeKind, RootCertStore, ServerConfig, ServerConnection};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,7 +24,31 @@ pub(super) struct Entry {
     /// What its own certificate says.
     pub(super) certificate: Certificate,
     /// Everything for a handshake.
-    pub(super) server: Arc<ServerConfig>,
+    pub(super) offer: Arc<Offer>,
+}
+
+/// What a client is answered with.
+pub(crate) struct Offer {
+    /// Everything for a handshake.
+    pub server: Arc<ServerConfig>,
+    /// What checks the certificate of the client.
+    clients: Arc<dyn ClientCertVerifier>,
+}
+
+impl Offer {
+    /// Checks what a handshake does not look at when it resumes a session: whether the certificate that the client showed
+    /// when the session began is still good. Tickets live longer than some certificates.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn check_resumed(&self, session: &ServerConnection) -> Result<(), rustls::Error> {
+        match (session.handshake_kind(), session.peer_certificates()) {
+            (Some(HandshakeKind::Resumed), Some([own, others @ ..])) => {
+                self.clients.verify_client_cert(own, others, UnixTime::now()).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Entry {
@@ -74,13 +98,15 @@ impl Entry {
             }
             None => WebPkiClientVerifier::no_client_auth(),
         };
-        let server = server(provider, certified, clients, configured.protocols())
+        let mut server = server(provider, certified, Arc::clone(&clients), configured.protocols())
             .map_err(|error| refuse("ciphers", error.to_string(), ""))?;
+        // a configured order counts; without one, a client without AES in hardware may prefer what is fast there
+        server.ignore_client_order = entry.ciphers.is_some();
         Ok(Self {
             key: entry.key.clone(),
             hosts: entry.hosts.clone(),
             certificate,
-            server: Arc::new(server),
+            offer: Arc::new(Offer { server: Arc::new(server), clients }),
         })
     }
 }

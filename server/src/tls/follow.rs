@@ -1,24 +1,35 @@
 //! Following the files of the certificates while the server runs.
 
 use super::files::Files;
-use super::{Configured, Generation, KEYS, Tls};
+use super::{Configured, Generation, KEYS, Tls, TlsError, own};
 use crate::reload::Reloads;
 use crate::telemetry::NOTIFY;
+use arc_swap::ArcSwap;
 use harper_config::Config;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What certificates are made of at one moment.
 #[derive(Clone, PartialEq)]
-struct Sources {
+pub(super) struct Sources {
     configured: Configured,
     files: Files,
 }
 
 impl Sources {
-    fn read(config: &Config, keys: &std::path::Path) -> Self {
+    /// Reads the configuration, and the files that it names or that are in `keys`.
+    #[must_use]
+    pub(super) fn read(config: &Config, keys: &Path) -> Self {
         let configured = Configured::of(config);
         Self { files: Files::read(&configured, keys), configured }
+    }
+
+    /// What handshakes use.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub(super) fn generation(&self, keys: &Path) -> Result<Generation, TlsError> {
+        Generation::make(&self.configured, &self.files, keys)
     }
 }
 
@@ -40,13 +51,26 @@ struct Seen {
 }
 
 impl Followed {
-    /// Follows the certificates that `tls` was opened with.
-    #[must_use]
-    pub(crate) fn new(tls: Arc<Tls>, config: &Config) -> Self {
-        let reloads = Reloads::of_certificates();
-        let keys = config.root_path.join(KEYS);
+    /// Reads the certificates of the configuration, and follows what was read; makes a self-signed one when none is
+    /// configured and none is there.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub(crate) fn open(config: &Config, root: &Path) -> Result<Self, TlsError> {
+        let keys = root.join(KEYS);
+        own::ensure(config, &keys).map_err(|problem| TlsError(vec![problem]))?;
         let settled = Sources::read(config, &keys);
-        Self { tls, keys, reloads, seen: Arc::new(Mutex::new(Seen { settled, unsettled: None })) }
+        let generation = settled.generation(&keys)?;
+        generation.warn_of_times();
+        let tls = Arc::new(Tls { current: ArcSwap::from_pointee(generation) });
+        let seen = Arc::new(Mutex::new(Seen { settled, unsettled: None }));
+        Ok(Self { tls, keys, reloads: Reloads::of_certificates(), seen })
+    }
+
+    /// What listeners take their certificates from.
+    #[must_use]
+    pub(crate) fn tls(&self) -> Arc<Tls> {
+        Arc::clone(&self.tls)
     }
 
     /// What came of it.
@@ -59,7 +83,7 @@ impl Followed {
     /// wrong with it, for none.
     pub(crate) fn look(&self, config: &Config) {
         let Some(found) = self.changed(config) else { return };
-        match Generation::make(&found.configured, &found.files, &self.keys) {
+        match found.generation(&self.keys) {
             Ok(generation) => {
                 generation.warn_of_times();
                 self.tls.current.store(Arc::new(generation));

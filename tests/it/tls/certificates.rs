@@ -44,9 +44,19 @@ impl Authority {
 
     /// A certificate for a client of this name.
     pub(crate) fn client(&self, name: &str) -> Pair {
+        self.client_with(name, |_| ())
+    }
+
+    /// The same with a change.
+    pub(crate) fn client_with(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Pair {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name = named(name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        change(&mut params);
         self.sign(&params)
     }
 

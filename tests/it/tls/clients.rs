@@ -4,10 +4,12 @@ use super::certificates::{Authority, Pair};
 use super::client::Tls;
 use crate::harness::server::USERNAME;
 use crate::harness::{Home, Reply, Server, client::basic, eventually};
+use rustls::HandshakeKind;
 use rustls::version::{TLS12, TLS13};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 /// A server, who answers for its certificate, and who for those of its clients.
 struct World {
@@ -111,4 +113,28 @@ fn changed_authorities_hold_for_resumed_sessions_too() {
         world.home.write("clients.pem", &Authority::new("others").pem);
         eventually("the ticket is worth nothing", || ask().is_none().then_some(()));
     }
+}
+
+#[test]
+fn a_certificate_that_has_expired_is_no_longer_good_for_its_session() {
+    let world = World::start(&json!({"required": true}));
+    let lasting = world.clients.client(USERNAME);
+    for version in [&TLS12, &TLS13] {
+        let soon = SystemTime::now() + Duration::from_secs(6);
+        let own = world.clients.client_with(USERNAME, |params| params.not_after = soon.into());
+        let ask = |client: &Tls| {
+            let mut secure = client.connect(world.address, "localhost").ok()?;
+            let status = secure.get("/Dog/").try_reply().map(|reply| reply.status);
+            status.map(|status| (status, secure.stream.conn.handshake_kind().unwrap()))
+        };
+        let [short, long] =
+            [&own, &lasting].map(|own| Tls::with(&world.authority.pem, &[version], Some(own)));
+        for client in [&short, &long] {
+            assert_eq!(ask(client), Some((200, HandshakeKind::Full)));
+            assert_eq!(ask(client), Some((200, HandshakeKind::Resumed)));
+        }
+        eventually("the certificate has expired", || ask(&short).is_none().then_some(()));
+        assert_eq!(ask(&long), Some((200, HandshakeKind::Resumed)));
+    }
+    assert!(world.server.metric("harper_tls_handshakes_total{result=\"certificate\"}") >= 2.0);
 }

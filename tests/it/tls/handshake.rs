@@ -72,6 +72,14 @@ fn versions_and_ciphers_are_as_configured() {
     let suite = connect(&tls, &TLS12);
     assert_eq!(suite, Some(rustls::CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256));
     assert!(connect(&tls, &TLS13).is_none(), "the list names no suite of TLS 1.3");
+    // a client prefers them the other way round
+    tls["ciphers"] = json!(
+        "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES256-GCM-SHA384"
+    );
+    let suite = connect(&tls, &TLS13);
+    assert_eq!(suite, Some(rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256));
+    let suite = connect(&tls, &TLS12);
+    assert_eq!(suite, Some(rustls::CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256));
 }
 
 #[test]
