@@ -20,7 +20,7 @@ use crate::tls::{self, Tls};
 use crate::worker::Common;
 use crate::workers::Workers;
 use crate::{admin, cpu};
-use harper_config::{Config, Port};
+use harper_config::{Config, Port, TlsListener};
 use harper_store::{Durability, Store};
 use std::cell::RefCell;
 use std::io::{IsTerminal, Write};
@@ -168,7 +168,7 @@ impl App {
         let pools = Pools::start(&config, count).map_err(StartError::system)?;
         let metrics = Metrics::default();
         let [plain, secure, operations, operations_secure, admin_endpoint] =
-            endpoints(&config, reach, certificates.as_ref().map(tls::Followed::tls))?;
+            endpoints(&config, reach, certificates.as_ref())?;
         let address = |endpoint: &Option<Endpoint>| endpoint.as_ref().map(Endpoint::address);
         let (http, https, admin) = (address(&plain), address(&secure), address(&admin_endpoint));
         let operations_at = [address(&operations), address(&operations_secure)];
@@ -412,11 +412,12 @@ fn bind(
 fn endpoints(
     config: &Config,
     reach: Reach,
-    tls: Option<Arc<Tls>>,
+    certificates: Option<&tls::Followed>,
 ) -> Result<[Option<Endpoint>; 5], StartError> {
     use Interface::{Admin, Application, Operations};
     let (http, operations) = (&config.http, &config.operations_api);
-    let if_secure = |port: &'_ Option<Port>| port.clone().filter(|_| tls.is_some());
+    let if_secure = |port: &'_ Option<Port>| port.clone().filter(|_| certificates.is_some());
+    let tls = |listener| certificates.map(|all| all.tls(listener));
     // a port that both have is the application's: there the two are told apart by the request
     let own = |port: &Option<Port>, taken: &Option<Port>| {
         port.clone().filter(|port| port.port == 0 || taken.as_ref() != Some(port))
@@ -426,14 +427,20 @@ fn endpoints(
     let secure = if_secure(&http.secure_port);
     Ok([
         bind("http.port", http.port.as_ref(), reach, Application, None)?,
-        bind("http.securePort", secure.as_ref(), reach, Application, tls.clone())?,
+        bind(
+            "http.securePort",
+            secure.as_ref(),
+            reach,
+            Application,
+            tls(TlsListener::Application),
+        )?,
         bind("operationsApi.network.port", operations_port.as_ref(), reach, Operations, None)?,
         bind(
             "operationsApi.network.securePort",
             operations_secure.as_ref(),
             reach,
             Operations,
-            tls,
+            tls(TlsListener::Operations),
         )?,
         bind("admin.port", config.admin.port.as_ref(), reach, Admin, None)?,
     ])

@@ -21,12 +21,11 @@ use follow::Sources;
 use arc_swap::ArcSwap;
 use entry::{Entry, Offer};
 use files::Files;
-use harper_config::{ClientCertificates, Config, Pem, Problem, Severity, TlsEntry};
+use harper_config::{ClientCertificates, Config, Pem, Problem, Severity, TlsEntry, TlsListener};
 use hosts::Hosts;
 use rustls::server::ClientHello;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 /// HTTP/2 in the words of ALPN (RFC 9113 §3.2).
 pub(crate) const HTTP_2: &[u8] = b"h2";
@@ -34,15 +33,13 @@ pub(crate) const HTTP_2: &[u8] = b"h2";
 /// Where certificates are when nothing else is said, below the root.
 const KEYS: &str = "keys";
 
-/// A certificate with less time left is worth a warning.
-const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
-
 /// The certificates of the process.
 pub(crate) struct Tls {
-    current: ArcSwap<Generation>,
+    current: Arc<ArcSwap<Generation>>,
+    listener: TlsListener,
 }
 
-/// What the configuration says of certificates.
+/// What the configuration says of the certificates of a listener.
 #[derive(Clone, PartialEq)]
 struct Configured {
     entries: Vec<TlsEntry>,
@@ -52,10 +49,15 @@ struct Configured {
 }
 
 impl Configured {
-    fn of(config: &Config) -> Self {
+    fn of(config: &Config, listener: TlsListener) -> Self {
+        let clients = match listener {
+            TlsListener::Application => config.http.client_certificates.clone(),
+            TlsListener::Operations => None,
+        };
+        let entries = config.certificates(listener).unwrap_or_default();
         Self {
-            entries: config.tls.clone(),
-            clients: config.http.client_certificates.clone(),
+            entries: entries.into_iter().cloned().collect(),
+            clients,
             is_http2: config.http.http2.is_enabled,
         }
     }
@@ -72,8 +74,14 @@ impl Configured {
     }
 }
 
-/// The certificates of one moment.
+/// The certificates of one moment, those of every listener.
 struct Generation {
+    application: Site,
+    operations: Site,
+}
+
+/// The certificates of a listener.
+struct Site {
     entries: Vec<Entry>,
     hosts: Hosts,
 }
@@ -88,12 +96,16 @@ fn lines(problems: &[Problem]) -> String {
 }
 
 impl Tls {
-    /// What a client that begins a handshake is answered with.
+    /// What a client that begins a handshake is answered with; none when there are no certificates for the listener.
     #[must_use]
-    pub(crate) fn choose(&self, hello: &ClientHello<'_>) -> Arc<Offer> {
+    pub(crate) fn choose(&self, hello: &ClientHello<'_>) -> Option<Arc<Offer>> {
         let now = self.current.load();
-        let index = hello.server_name().and_then(|name| now.hosts.find(name)).unwrap_or_default();
-        Arc::clone(&now.entries[index].offer)
+        let Site { entries, hosts } = match self.listener {
+            TlsListener::Application => &now.application,
+            TlsListener::Operations => &now.operations,
+        };
+        let index = hello.server_name().and_then(|name| hosts.find(name)).unwrap_or_default();
+        Some(Arc::clone(&entries.get(index)?.offer))
     }
 }
 
@@ -119,6 +131,39 @@ pub(crate) fn check(config: &Config, root: &Path) -> Vec<Problem> {
 }
 
 impl Generation {
+    fn make(sources: &Sources, keys: &Path) -> Result<Self, TlsError> {
+        let Sources { application, operations, files } = sources;
+        let make = |configured| Site::make(configured, files, keys);
+        match (make(application), make(operations)) {
+            (Ok(application), Ok(operations)) => Ok(Self { application, operations }),
+            (one, other) => {
+                let both = [one.err(), other.err()].into_iter().flatten();
+                let mut problems = Vec::new();
+                for problem in both.flat_map(|error| error.0) {
+                    // a certificate that is for both is wrong for both
+                    if !problems.contains(&problem) {
+                        problems.push(problem);
+                    }
+                }
+                Err(TlsError(problems))
+            }
+        }
+    }
+
+    /// Every certificate once.
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        let first = &self.application.entries;
+        let is_new = |entry: &&Entry| first.iter().all(|known| known.key != entry.key);
+        first.iter().chain(self.operations.entries.iter().filter(is_new))
+    }
+
+    /// Certificates are used even when clients will refuse them: that is better seen by a person than a server that is gone.
+    fn warn_of_times(&self) {
+        self.entries().for_each(Entry::warn_of_times);
+    }
+}
+
+impl Site {
     fn make(configured: &Configured, files: &Files, keys: &Path) -> Result<Self, TlsError> {
         let (mut entries, mut problems) = (Vec::new(), Vec::new());
         for entry in &configured.entries {
@@ -132,25 +177,6 @@ impl Generation {
         }
         let names = entries.iter().map(|entry| (&entry.hosts[..], &entry.certificate.names[..]));
         Ok(Self { hosts: Hosts::new(names), entries })
-    }
-
-    /// Certificates are used even when clients will refuse them: that is better seen by a person than a server that is gone.
-    fn warn_of_times(&self) {
-        let now = SystemTime::now();
-        for Entry { key, certificate, .. } in &self.entries {
-            let left = certificate.not_after.duration_since(now);
-            if certificate.not_before > now {
-                tracing::warn!("{key}: the certificate is not valid yet");
-            }
-            match left {
-                Err(_) => tracing::warn!("{key}: the certificate has expired"),
-                Ok(left) if left < EXPIRES_SOON => {
-                    let days = left.as_secs() / (24 * 60 * 60);
-                    tracing::warn!("{key}: the certificate expires in {days} days");
-                }
-                Ok(_) => {}
-            }
-        }
     }
 }
 

@@ -7,5 +7,6 @@ mod connection;
 mod first_start;
 mod handshake;
 mod layers;
+mod listeners;
 mod reload;
 mod resumption;

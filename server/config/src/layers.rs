@@ -1,7 +1,7 @@
 //! Where values come from, and which one wins:
 //! built-in default < `HARPER_DEFAULT_CONFIG` < file < environment < command line < `HARPER_SET_CONFIG`.
 
-use crate::config::Config;
+use crate::config::{Config, TlsListener};
 use crate::keys::{self, Key, Kind, Support};
 use crate::problem::{Problem, Severity};
 use crate::shown::shown;
@@ -365,7 +365,22 @@ impl Layers {
     }
 
     fn check_certificates(&mut self, config: &Config) {
-        for entry in &config.tls {
+        for listener in [TlsListener::Application, TlsListener::Operations] {
+            if config.certificates(listener).is_some_and(|entries| entries.is_empty()) {
+                let message = format!("no certificate is for {}", listener.key());
+                let origin = self.effective_origin("tls");
+                let hint = "an entry without `uses` is for every listener".to_owned();
+                self.problem(Severity::Error, "tls.uses", &origin, message, hint);
+            }
+        }
+        let is_own_used = config.certificates(TlsListener::Operations).is_some();
+        if !config.operations_api.tls.is_empty() && !is_own_used {
+            let origin = self.effective_origin("operationsApi.tls");
+            let message = "has no effect: the Operations API has no TLS port of its own".to_owned();
+            let hint = "set operationsApi.network.securePort".to_owned();
+            self.problem(Severity::Warning, "operationsApi.tls", &origin, message, hint);
+        }
+        for entry in config.tls.iter().chain(&config.operations_api.tls) {
             for finding in tls::findings(entry) {
                 let tls::Finding { severity, member, message, hint } = finding;
                 // a list has one place; a section has one for each member

@@ -10,6 +10,8 @@ use Kind::{
 
 const LEVELS: &[&str] = &["trace", "debug", "info", "warn", "error", "fatal", "notify"];
 
+const TLS_VERSIONS: &[&str] = &["1.2", "1.3", "TLSv1.2", "TLSv1.3"];
+
 const OPERATIONS: Support = Support::Later("the whole Operations API");
 const MQTT: Support = Support::Later("MQTT");
 const SCRIPT: Support = Support::Later("JavaScript components");
@@ -79,7 +81,7 @@ pub const KEYS: &[Key] = &[
     key("http.serverHeader", HeaderValue, "HarperDB", "The `Server` of every answer; an empty text sends none.").live(),
     key("http.serverTiming", Bool, "true", "Tells in `Server-Timing` how long an answer took. Off, nobody can measure from outside what the server does.").live(),
     key("http.securityHeaders", SecurityHeaders, "", "Headers that tell browsers to be careful. Unset: `X-Content-Type-Options: nosniff` alone. `true`: also `Strict-Transport-Security` (over TLS), `Content-Security-Policy`, `X-Frame-Options`, `Referrer-Policy`, `Permissions-Policy`, `Cross-Origin-Opener-Policy` and `Cross-Origin-Resource-Policy`. A mapping changes these, null leaving one out. `false`: none. A header that the application sets stays as it is.").live(),
-    key("http.mtls.enabled", Bool, "", "Asks clients on TLS listeners for a certificate. `http.mtls: true` means the same, and so does any other key below `http.mtls`.").alias("http.mtls"),
+    key("http.mtls.enabled", Bool, "", "Asks clients on `http.securePort` for a certificate. `http.mtls: true` means the same, and so does any other key below `http.mtls`.").alias("http.mtls"),
     key("http.mtls.required", Bool, "false", "Refuses the handshake of a client without a certificate."),
     key("http.mtls.user", TextOrNull, "CN", "The user that a certificate stands for: `CN` is the one named by its common name, any other text that user; with `null` certificates stand for nobody."),
     key("http.mtls.certificateAuthority", Text, "", "Authorities of client certificates, as a path or as PEM text; `tls.certificateAuthority` when unset."),
@@ -133,14 +135,22 @@ pub const KEYS: &[Key] = &[
     key("authentication.logging", Any, "", "Log of authentication.").support(STDOUT),
     // other interfaces
     key("operationsApi.network.port", Port, "9925", "Port of the Operations API, or `address:port`; the port of the application for one listener for both, `null` for none."),
-    key("operationsApi.network.securePort", Port, "", "TLS port of the Operations API; its certificates are those of `tls`."),
+    key("operationsApi.network.securePort", Port, "", "TLS port of the Operations API; its certificates are those of `operationsApi.tls`, else of `tls`."),
     key("operationsApi.network.cors", Bool, "true", "Answers cross-origin requests to the Operations API (CORS).").live(),
     key("operationsApi.network.corsAccessList", TextList, "", "Origins that may send credentials to the Operations API, as `http.corsAccessList`.").live(),
     key("operationsApi.network.domainSocket", Path, "", "Unix socket of the Operations API; whoever can open it is a super user.").support(OPERATIONS),
     key("operationsApi.network.headersTimeout", Millis, "", "As `http.headersTimeout`.").support(OPERATIONS),
     key("operationsApi.network.keepAliveTimeout", Millis, "", "As `http.keepAliveTimeout`.").support(OPERATIONS),
     key("operationsApi.network.timeout", Millis, "", "As `http.timeout`.").support(OPERATIONS),
-    key("operationsApi.tls", Any, "", "TLS of the Operations API.").support(OPERATIONS),
+    key("operationsApi.tls", Sections, "", "Certificates of the TLS port of the Operations API, in the form of `tls`; when unset, those of `tls` whose `uses` allow it. Clients are not asked for certificates there."),
+    key("operationsApi.tls.certificate", Text, "", "As `tls.certificate`."),
+    key("operationsApi.tls.privateKey", Text, "", "As `tls.privateKey`."),
+    key("operationsApi.tls.certificateAuthority", Text, "", "As `tls.certificateAuthority`.").support(Support::Later("client certificates on the Operations API")),
+    key("operationsApi.tls.host", TextList, "", "As `tls.host`.").alias("operationsApi.tls.hosts operationsApi.tls.hostname operationsApi.tls.hostnames"),
+    key("operationsApi.tls.ciphers", Text, "", "As `tls.ciphers`."),
+    key("operationsApi.tls.minVersion", Choice(TLS_VERSIONS), "1.2", "As `tls.minVersion`."),
+    key("operationsApi.tls.uses", TextList, "", "As `tls.uses`.").support(Support::Never("they are for the Operations API alone")),
+    key("operationsApi.tls.logging", Any, "", "Log of TLS.").support(STDOUT),
     key("operationsApi.sysInfo", Any, "", "Parts of the system information.").support(OPERATIONS),
     key("mqtt", Any, "", "MQTT listeners.").support(MQTT),
     // certificates
@@ -150,8 +160,8 @@ pub const KEYS: &[Key] = &[
     key("tls.certificateAuthority", Text, "", "Authorities of client certificates, as a path or as PEM text; `<rootPath>/keys/ca.pem` when unset."),
     key("tls.host", TextList, "", "Names for which the certificate is used, such as `api.example.com` or `*.example.com`; the certificate's own names when unset.").alias("tls.hosts tls.hostname tls.hostnames"),
     key("tls.ciphers", Text, "", "Cipher suites that may be used, in OpenSSL's names, separated by colons; all safe ones when unset."),
-    key("tls.minVersion", Choice(&["1.2", "1.3", "TLSv1.2", "TLSv1.3"]), "1.2", "Lowest version of TLS."),
-    key("tls.uses", TextList, "", "Listeners that the certificate is for: `https`, `wss`, `operations`, `mqtts`; all when unset."),
+    key("tls.minVersion", Choice(TLS_VERSIONS), "1.2", "Lowest version of TLS."),
+    key("tls.uses", TextList, "", "Listeners that the certificate is for: `https` and `wss` are `http.securePort`, `operations` is `operationsApi.network.securePort`, `mqtts` does not exist yet; all when unset."),
     key("tls.logging", Any, "", "Log of TLS.").support(STDOUT),
     // logging
     key("logging.level", Choice(LEVELS), "warn", "Lowest level that is logged.").live(),

@@ -233,4 +233,47 @@ mod tests {
         // 0 lets the system choose, twice
         assert!(config("http: {port: 0, securePort: 0}").http.port.is_some());
     }
+
+    #[test]
+    fn a_listener_has_the_certificates_that_are_for_it() {
+        let keys = |yaml: &str, listener| {
+            let config = config(yaml);
+            let entries = config.certificates(listener)?;
+            Some(entries.iter().map(|entry| entry.key.clone()).collect::<Vec<_>>().join(" "))
+        };
+        let tls = "tls: [{uses: [operations]}, {uses: [wss, mqtts]}, {}]";
+        let ports = |secure: u16, operations: u16| {
+            format!(
+                "{{http: {{securePort: {secure}}}, operationsApi: {{network: {{securePort: {operations}}}}}, {tls}}}"
+            )
+        };
+        use crate::TlsListener::{Application, Operations};
+        let both = ports(1, 2);
+        assert_eq!(keys(&both, Application).unwrap(), "tls[1] tls[2]");
+        assert_eq!(keys(&both, Operations).unwrap(), "tls[0] tls[2]");
+        let shared = ports(1, 1);
+        assert_eq!(keys(&shared, Application).unwrap(), "tls[0] tls[1] tls[2]");
+        assert_eq!(keys(&shared, Operations), None);
+        assert_eq!(keys(tls, Application), None);
+        for own in ["{host: a}", "[{host: a}]"] {
+            let yaml = format!("operationsApi: {{network: {{securePort: 1}}, tls: {own}}}");
+            let is_own = |key: String| key.starts_with("operationsApi.tls");
+            assert!(keys(&yaml, Operations).is_some_and(is_own), "{own}");
+        }
+    }
+
+    #[test]
+    fn a_listener_without_a_certificate_is_an_error() {
+        let yaml = "http: {securePort: 1}\ntls: [{uses: [operations]}]\noperationsApi: {tls: {uses: [https], ciphers: X}}";
+        assert_eq!(
+            problems(yaml),
+            [
+                "error: harperdb-config.yaml:2:1: tls.uses: no certificate is for http.securePort (an entry without `uses` is for every listener)",
+                "error: harperdb-config.yaml:3:38: operationsApi.tls.ciphers: no cipher suite is left of X (leave the key out to offer all safe suites)",
+                "warning: harperdb-config.yaml:3:23: operationsApi.tls.uses: has no effect: they are for the Operations API alone",
+                "warning: harperdb-config.yaml:3:17: operationsApi.tls: has no effect: the Operations API has no TLS port of its own (set operationsApi.network.securePort)",
+                "warning: harperdb-config.yaml:3:38: operationsApi.tls.ciphers: X is unknown or not available, ignored (there are the suites of TLS 1.3, and those of TLS 1.2 with ECDHE and AES-GCM or CHACHA20-POLY1305)",
+            ]
+        );
+    }
 }

@@ -37,7 +37,7 @@ pub(super) async fn accept(
     }
     let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await;
     let hello = hello.map_err(|error| reason(&error))?;
-    let offer = tls.choose(&hello.client_hello());
+    let offer = tls.choose(&hello.client_hello()).ok_or(Handshake::Incompatible)?;
     let stream = hello.into_stream(Arc::clone(&offer.server)).await;
     let stream = stream.map_err(|error| reason(&error))?;
     offer.check_resumed(stream.get_ref().1).map_err(|_| Handshake::Certificate)?;

@@ -14,6 +14,10 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{HandshakeKind, RootCertStore, ServerConfig, ServerConnection};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// A certificate with less time left is worth a warning.
+const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// A certificate in use.
 pub(super) struct Entry {
@@ -108,6 +112,25 @@ impl Entry {
             certificate,
             offer: Arc::new(Offer { server: Arc::new(server), clients }),
         })
+    }
+}
+
+impl Entry {
+    /// Says in the log when it is not valid, or not for long.
+    pub(super) fn warn_of_times(&self) {
+        let Self { key, certificate, .. } = self;
+        let now = SystemTime::now();
+        if certificate.not_before > now {
+            tracing::warn!("{key}: the certificate is not valid yet");
+        }
+        match certificate.not_after.duration_since(now) {
+            Err(_) => tracing::warn!("{key}: the certificate has expired"),
+            Ok(left) if left < EXPIRES_SOON => {
+                let days = left.as_secs() / (24 * 60 * 60);
+                tracing::warn!("{key}: the certificate expires in {days} days");
+            }
+            Ok(_) => {}
+        }
     }
 }
 

@@ -13,13 +13,15 @@ pub(super) struct Files(BTreeMap<PathBuf, Result<Vec<u8>, String>>);
 impl Files {
     /// Reads every file that is named; those that are not are in `keys`.
     #[must_use]
-    pub(super) fn read(configured: &Configured, keys: &Path) -> Self {
+    pub(super) fn read(all: [&Configured; 2], keys: &Path) -> Self {
         let mut files = Self::default();
-        for entry in &configured.entries {
-            files.add(entry.certificate.as_ref(), keys, "certificate.pem");
-            files.add(entry.private_key.as_ref(), keys, "privateKey.pem");
-            if configured.clients.is_some() {
-                files.add(configured.authority(entry), keys, "ca.pem");
+        for configured in all {
+            for entry in &configured.entries {
+                files.add(entry.certificate.as_ref(), keys, "certificate.pem");
+                files.add(entry.private_key.as_ref(), keys, "privateKey.pem");
+                if configured.clients.is_some() {
+                    files.add(configured.authority(entry), keys, "ca.pem");
+                }
             }
         }
         files

@@ -5,23 +5,26 @@ use super::{Configured, Generation, KEYS, Tls, TlsError, own};
 use crate::reload::Reloads;
 use crate::telemetry::NOTIFY;
 use arc_swap::ArcSwap;
-use harper_config::Config;
+use harper_config::{Config, TlsListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What certificates are made of at one moment.
 #[derive(Clone, PartialEq)]
 pub(super) struct Sources {
-    configured: Configured,
-    files: Files,
+    pub(super) application: Configured,
+    pub(super) operations: Configured,
+    pub(super) files: Files,
 }
 
 impl Sources {
     /// Reads the configuration, and the files that it names or that are in `keys`.
     #[must_use]
     pub(super) fn read(config: &Config, keys: &Path) -> Self {
-        let configured = Configured::of(config);
-        Self { files: Files::read(&configured, keys), configured }
+        let application = Configured::of(config, TlsListener::Application);
+        let operations = Configured::of(config, TlsListener::Operations);
+        let files = Files::read([&application, &operations], keys);
+        Self { application, operations, files }
     }
 
     /// What handshakes use.
@@ -29,7 +32,7 @@ impl Sources {
     /// # Errors
     /// Everything that is wrong with it.
     pub(super) fn generation(&self, keys: &Path) -> Result<Generation, TlsError> {
-        Generation::make(&self.configured, &self.files, keys)
+        Generation::make(self, keys)
     }
 }
 
@@ -37,7 +40,7 @@ impl Sources {
 /// a Kubernetes volume included. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Followed {
-    pub(super) tls: Arc<Tls>,
+    pub(super) current: Arc<ArcSwap<Generation>>,
     keys: PathBuf,
     pub(super) reloads: Reloads,
     seen: Arc<Mutex<Seen>>,
@@ -62,15 +65,15 @@ impl Followed {
         let settled = Sources::read(config, &keys);
         let generation = settled.generation(&keys)?;
         generation.warn_of_times();
-        let tls = Arc::new(Tls { current: ArcSwap::from_pointee(generation) });
+        let current = Arc::new(ArcSwap::from_pointee(generation));
         let seen = Arc::new(Mutex::new(Seen { settled, unsettled: None }));
-        Ok(Self { tls, keys, reloads: Reloads::of_certificates(), seen })
+        Ok(Self { current, keys, reloads: Reloads::of_certificates(), seen })
     }
 
-    /// What listeners take their certificates from.
+    /// What a listener takes its certificates from.
     #[must_use]
-    pub(crate) fn tls(&self) -> Arc<Tls> {
-        Arc::clone(&self.tls)
+    pub(crate) fn tls(&self, listener: TlsListener) -> Arc<Tls> {
+        Arc::new(Tls { current: Arc::clone(&self.current), listener })
     }
 
     /// What came of it.
@@ -86,7 +89,7 @@ impl Followed {
         match found.generation(&self.keys) {
             Ok(generation) => {
                 generation.warn_of_times();
-                self.tls.current.store(Arc::new(generation));
+                self.current.store(Arc::new(generation));
                 self.reloads.taken(&[]);
                 tracing::info!(target: NOTIFY, "the certificates have been read anew");
             }

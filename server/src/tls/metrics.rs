@@ -13,14 +13,14 @@ impl Collector for Followed {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let mut families = self.reloads.collect();
-        families.push(not_after(&self.tls.current.load()));
+        families.push(not_after(&self.current.load()));
         families
     }
 }
 
 /// When each certificate expires.
 fn not_after(generation: &Generation) -> MetricFamily {
-    let metrics = generation.entries.iter().map(|entry| {
+    let metrics = generation.entries().map(|entry| {
         let name = entry.certificate.names.first().map_or("", String::as_str);
         let labels = [("entry", entry.key.as_str()), ("name", name)];
         gauge_metric(&labels, seconds(entry.certificate.not_after))

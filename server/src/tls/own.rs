@@ -1,7 +1,7 @@
 //! The self-signed certificate of a first start, for a server that was given none.
 
 use super::problem;
-use harper_config::{Config, Problem, TlsEntry};
+use harper_config::{Config, Problem, TlsEntry, TlsListener};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose,
@@ -21,15 +21,16 @@ const LATE: Duration = Duration::from_secs(24 * 60 * 60);
 const FILES: [&str; 3] = ["ca.pem", "certificate.pem", "privateKey.pem"];
 
 /// Whether an entry takes the files in the directory of keys.
-fn is_used(config: &Config) -> bool {
-    let is_default = |entry: &TlsEntry| entry.certificate.is_none() && entry.private_key.is_none();
-    config.tls.iter().any(is_default)
+fn is_default(entry: &TlsEntry) -> bool {
+    entry.certificate.is_none() && entry.private_key.is_none()
 }
 
-/// Whether a start would make a certificate: an entry takes the files in `keys`, and neither is there.
+/// Whether a start would make a certificate: an entry of a listener takes the files in `keys`, and neither is there.
 pub(super) fn is_wanted(config: &Config, keys: &Path) -> bool {
     let [_, certificate, key] = FILES;
-    is_used(config) && !keys.join(certificate).exists() && !keys.join(key).exists()
+    let listeners = [TlsListener::Application, TlsListener::Operations];
+    let mut entries = listeners.into_iter().filter_map(|one| config.certificates(one)).flatten();
+    entries.any(is_default) && !keys.join(certificate).exists() && !keys.join(key).exists()
 }
 
 /// Makes a certificate when one is wanted.
@@ -47,7 +48,7 @@ pub(super) fn ensure(config: &Config, keys: &Path) -> Result<(), Problem> {
 
 /// Makes them anew.
 pub(super) fn renew(config: &Config, keys: &Path) -> Result<(), Problem> {
-    if !is_used(config) {
+    if !config.tls.iter().chain(&config.operations_api.tls).any(is_default) {
         let message = "certificates are configured, and they are not made here".to_owned();
         return Err(problem(
             "configuration",

@@ -239,7 +239,13 @@ impl Server {
     /// A client of the Operations API, where it was given a port.
     #[track_caller]
     pub(crate) fn operations(&self) -> Client {
-        Client::new(self.announced("operations on "))
+        Client::new(self.operations_address())
+    }
+
+    /// Where the Operations API is, plain or secure.
+    #[track_caller]
+    pub(crate) fn operations_address(&self) -> SocketAddr {
+        self.announced("operations on ")
     }
 
     /// A client of the admin listener.

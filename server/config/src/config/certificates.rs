@@ -1,6 +1,6 @@
 //! The certificates of the server, and those of its clients.
 
-use super::{Reader, texts};
+use super::{Config, Reader, texts};
 use crate::tls::{Pem, TlsEntry, TlsVersion};
 use serde_json::Value;
 
@@ -26,6 +26,54 @@ pub enum CertificateUser {
     Nobody,
 }
 
+/// A listener that speaks TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsListener {
+    /// `http.securePort`
+    Application,
+    /// `operationsApi.network.securePort`, where that is a port of its own.
+    Operations,
+}
+
+impl TlsListener {
+    /// The key that opens it.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Application => "http.securePort",
+            Self::Operations => "operationsApi.network.securePort",
+        }
+    }
+}
+
+impl Config {
+    /// The certificates for a listener, the first for clients that ask for no known name; none when there is no such
+    /// listener.
+    #[must_use]
+    pub fn certificates(&self, listener: TlsListener) -> Option<Vec<&TlsEntry>> {
+        let (http, operations) = (&self.http.secure_port, &self.operations_api.secure_port);
+        let is_shared = http == operations && http.as_ref().is_some_and(|port| port.port != 0);
+        let for_use = |uses: &[&str]| {
+            let is_for = |entry: &&TlsEntry| {
+                entry.uses.is_empty() || entry.uses.iter().any(|name| uses.contains(&&name[..]))
+            };
+            self.tls.iter().filter(is_for).collect()
+        };
+        match listener {
+            TlsListener::Application => http.as_ref().map(|_| match is_shared {
+                true => for_use(&["https", "wss", "operations"]),
+                false => for_use(&["https", "wss"]),
+            }),
+            TlsListener::Operations => operations.as_ref().filter(|_| !is_shared).map(|_| {
+                match &self.operations_api.tls[..] {
+                    [] => for_use(&["operations"]),
+                    own => own.iter().collect(),
+                }
+            }),
+        }
+    }
+}
+
 impl Reader<'_> {
     /// None when clients are not asked.
     pub(super) fn client_certificates(&self) -> Option<ClientCertificates> {
@@ -46,6 +94,12 @@ impl Reader<'_> {
         })
     }
 
+    /// The same where there need not be any.
+    pub(super) fn own_tls(&self, name: &str) -> Vec<TlsEntry> {
+        let is_written = self.sections.contains(name) || !self.value(name).is_null();
+        if is_written { self.tls(name) } else { Vec::new() }
+    }
+
     /// The entries of a list of certificates, or the one of its section.
     pub(super) fn tls(&self, name: &str) -> Vec<TlsEntry> {
         match self.value(name).as_array().filter(|items| !items.is_empty()) {
@@ -61,7 +115,10 @@ impl Reader<'_> {
 
     /// One entry; what a member of a list does not say of versions and ciphers is as in the section.
     fn tls_entry(&self, name: &str, key: String, item: Option<&Value>) -> TlsEntry {
-        let section = |member: &str| self.value(&format!("{name}.{member}"));
+        // a section need not have every member
+        let section = |member: &str| {
+            self.values.get(format!("{name}.{member}").as_str()).copied().unwrap_or(&Value::Null)
+        };
         let own = |member: &str| match item {
             Some(item) => &item[member],
             None => section(member),

@@ -1,6 +1,7 @@
 //! `operationsApi.*`
 
 use super::{Cors, Reader};
+use crate::tls::TlsEntry;
 use crate::value::Port;
 
 /// The Operations API.
@@ -10,6 +11,8 @@ pub struct OperationsApi {
     pub port: Option<Port>,
     /// Its TLS listener, if any.
     pub secure_port: Option<Port>,
+    /// Its own certificates; when empty, those of `tls`.
+    pub tls: Vec<TlsEntry>,
     /// Cross-origin requests.
     pub cors: Cors,
 }
@@ -19,6 +22,7 @@ impl Reader<'_> {
         OperationsApi {
             port: self.port("operationsApi.network.port"),
             secure_port: self.port("operationsApi.network.securePort"),
+            tls: self.own_tls("operationsApi.tls"),
             cors: self.cors("operationsApi.network"),
         }
     }
