@@ -50,7 +50,7 @@ pub(crate) fn unit() -> Result<()> {
 /// Black-box tests of the server, 20 rounds of `kill -9` among them.
 pub(crate) fn it() -> Result<()> {
     cargo(&["build", "--quiet", "--package", "harper-server"])?;
-    cargo(&["test", "--quiet", "--package", "harper-tests", "--test", "it"])
+    cargo(&["test", "--quiet", "--package", "harper-tests", "--test", "it", "--test", "compat"])
 }
 
 /// HTTP/2 against every case of its standard.
