@@ -13,6 +13,7 @@ mod follow;
 mod hosts;
 mod metrics;
 mod own;
+mod revocation;
 
 pub(crate) use clients::ClientCertificate;
 pub(crate) use follow::Followed;
@@ -21,7 +22,9 @@ use follow::Sources;
 use arc_swap::ArcSwap;
 use entry::{Entry, Offer};
 use files::Files;
-use harper_config::{ClientCertificates, Config, Pem, Problem, Severity, TlsEntry, TlsListener};
+use harper_config::{
+    ClientCertificates, Config, Pem, Problem, Revocation, Severity, TlsEntry, TlsListener,
+};
 use hosts::Hosts;
 use rustls::server::ClientHello;
 use std::path::{Path, PathBuf};
@@ -65,6 +68,11 @@ impl Configured {
     /// What clients are offered, the best first (ALPN, RFC 7301).
     fn protocols(&self) -> &'static [&'static [u8]] {
         if self.is_http2 { &[HTTP_2, b"http/1.1"] } else { &[b"http/1.1"] }
+    }
+
+    /// How revoked certificates of clients are found out, if they are.
+    fn revocation(&self) -> Option<&Revocation> {
+        self.clients.as_ref().and_then(|clients| clients.revocation.as_ref())
     }
 
     /// The authorities of the certificates of clients that get this entry.

@@ -10,3 +10,4 @@ mod layers;
 mod listeners;
 mod reload;
 mod resumption;
+mod revocation;

@@ -8,7 +8,7 @@ mod operations;
 mod telemetry;
 
 pub use authentication::{AuthAudit, Authentication, Oidc, Sessions, Throttle, Tokens};
-pub use certificates::{CertificateUser, ClientCertificates, TlsListener};
+pub use certificates::{CertificateUser, ClientCertificates, Revocation, TlsListener};
 pub use http2::Http2;
 pub use operations::OperationsApi;
 

@@ -373,6 +373,15 @@ impl Layers {
                 self.problem(Severity::Error, "tls.uses", &origin, message, hint);
             }
         }
+        let verification = "http.mtls.certificateVerification";
+        let clients = config.http.client_certificates.as_ref();
+        let is_unchecked = clients.is_some_and(|clients| clients.revocation.is_none());
+        if is_unchecked && self.sections.contains(verification) {
+            let origin = self.effective_origin("http.mtls.certificateVerification.failureMode");
+            let message = "has no effect: there are no revocation lists".to_owned();
+            let hint = format!("set {verification}.crl.file");
+            self.problem(Severity::Warning, verification, &origin, message, hint);
+        }
         let is_own_used = config.certificates(TlsListener::Operations).is_some();
         if !config.operations_api.tls.is_empty() && !is_own_used {
             let origin = self.effective_origin("operationsApi.tls");

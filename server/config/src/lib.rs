@@ -24,8 +24,8 @@ pub use ciphers::CipherSuite;
 pub use config::{
     Admin, AuthAudit, Authentication, CertificateUser, ClientCertificates, Compression, Config,
     Cors, Files, Http, Http2, HttpLogging, Logging, Oidc, OperationsApi, Otlp, Proxies, Query,
-    RateLimit, RateLimitBy, RequestId, RequestLogFormat, Sessions, Shutdown, Storage, Telemetry,
-    Threads, ThreadsBasis, Throttle, TlsListener, Tokens,
+    RateLimit, RateLimitBy, RequestId, RequestLogFormat, Revocation, Sessions, Shutdown, Storage,
+    Telemetry, Threads, ThreadsBasis, Throttle, TlsListener, Tokens,
 };
 pub use docs::{json_schema, markdown};
 pub use keys::{Key, Kind, Reload, Support, find, find_by_env};

@@ -12,6 +12,8 @@ const LEVELS: &[&str] = &["trace", "debug", "info", "warn", "error", "fatal", "n
 
 const TLS_VERSIONS: &[&str] = &["1.2", "1.3", "TLSv1.2", "TLSv1.3"];
 
+const FETCHED: Support =
+    Support::Later("the fetching of revocation lists, or OCSP; `crl.file` works");
 const OPERATIONS: Support = Support::Later("the whole Operations API");
 const MQTT: Support = Support::Later("MQTT");
 const SCRIPT: Support = Support::Later("JavaScript components");
@@ -85,7 +87,15 @@ pub const KEYS: &[Key] = &[
     key("http.mtls.required", Bool, "false", "Refuses the handshake of a client without a certificate."),
     key("http.mtls.user", TextOrNull, "CN", "The user that a certificate stands for: `CN` is the one named by its common name, any other text that user; with `null` certificates stand for nobody."),
     key("http.mtls.certificateAuthority", Text, "", "Authorities of client certificates, as a path or as PEM text; `tls.certificateAuthority` when unset."),
-    key("http.mtls.certificateVerification", Any, "false", "Whether revoked certificates are found out.").support(Support::Later("revocation lists and OCSP")),
+    key("http.mtls.certificateVerification", Any, "false", "Finds out revoked certificates by asking where they say themselves.").support(FETCHED),
+    key("http.mtls.certificateVerification.crl.file", Text, "", "Revocation lists of the authorities of client certificates, as a path or as PEM text. A certificate on one of them is refused, and so is one whose list is not signed by its authority. A changed file is used at once."),
+    key("http.mtls.certificateVerification.failureMode", Choice(&["fail-closed", "fail-open"]), "fail-closed", "What becomes of a certificate when `crl.file` has no list of its authority or one that is out of date: `fail-closed` refuses it, `fail-open` lets it in. That holds for every certificate between it and the authority, too."),
+    key("http.mtls.certificateVerification.crl.enabled", Bool, "", "Fetches revocation lists.").alias("http.mtls.certificateVerification.crl").support(FETCHED),
+    key("http.mtls.certificateVerification.crl.timeout", Millis, "10s", "Time for a revocation list to be fetched.").support(FETCHED),
+    key("http.mtls.certificateVerification.crl.cacheTtl", Millis, "1d", "Time for which a fetched revocation list is used.").support(FETCHED),
+    key("http.mtls.certificateVerification.crl.gracePeriod", Millis, "1d", "Time for which a revocation list that is out of date is used.").support(FETCHED),
+    key("http.mtls.certificateVerification.crl.failureMode", Text, "", "`failureMode` for revocation lists.").support(FETCHED),
+    key("http.mtls.certificateVerification.ocsp", Any, "", "Asks authorities with OCSP.").support(FETCHED),
     key("http.logging.level", Choice(LEVELS), "info", "Lowest level of request lines: `info` all, `warn` from status 400, `error` from status 500. The request log exists only when the file has an `http.logging` block.").live(),
     key("http.logging.format", Choice(&["text", "json", "combined"]), "", "Form of a request line: `text` Harper's, `json` an object with everything that is known of the request, `combined` as web servers write it, without options. Unset: as `logging.format`.").live(),
     key("http.logging.timing", Bool, "false", "Adds the time until the answer was made to a text line; a JSON line has it as `head_ms`, and as `duration_ms` the time until the answer was handed over.").live(),

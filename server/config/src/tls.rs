@@ -276,4 +276,26 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn revocation_lists_of_a_file_are_used_and_fetching_is_not_there_yet() {
+        let of = |yaml: &str| config(yaml).http.client_certificates.unwrap().revocation;
+        let yaml = "http: {mtls: {certificateVerification: {crl: {file: /l.pem}, failureMode: fail-open}}}";
+        let expected = crate::Revocation { lists: Pem::Path("/l.pem".into()), is_fail_open: true };
+        assert_eq!(of(yaml), Some(expected));
+        assert!(problems(yaml).is_empty());
+        let cli = [("http.mtls.certificateVerification.crl.file".to_owned(), "/l.pem".to_owned())];
+        let sources = crate::Sources { cli: cli.to_vec(), ..crate::Sources::default() };
+        let clients = crate::load(&sources).config.unwrap().http.client_certificates.unwrap();
+        assert!(clients.revocation.is_some_and(|revocation| !revocation.is_fail_open));
+        for later in ["true", "{crl: true}", "{crl: {timeout: 5}}", "{ocsp: {timeout: 5}}"] {
+            let yaml =
+                format!("http: {{mtls: {{required: true, certificateVerification: {later}}}}}");
+            assert_eq!(of(&yaml), None, "{later}");
+            let said = problems(&yaml).join("\n");
+            assert!(said.contains("not supported yet"), "{said}");
+        }
+        let said = problems("http: {mtls: {certificateVerification: {failureMode: fail-closed}}}");
+        assert!(said[0].contains("there are no revocation lists"), "{said:?}");
+    }
 }

@@ -1,12 +1,12 @@
 //! The certificates of clients (RFC 8446 §4.4.2.4): who may present one, and what it says.
 
 use super::certificate::Certificate;
-use harper_config::ClientCertificates;
+use harper_config::{ClientCertificates, Revocation};
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
-use rustls::server::WebPkiClientVerifier;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use std::sync::Arc;
 
 /// A certificate that a client has shown, and that the configured authorities answer for.
@@ -26,17 +26,26 @@ impl ClientCertificate {
     }
 }
 
-/// What checks the certificates of clients.
+/// What checks the certificates of clients; where there are revocation lists, against these, the whole chain.
 ///
 /// # Errors
-/// There is no authority.
+/// There is no authority, or a list cannot be read.
 pub(super) fn verifier(
     clients: &ClientCertificates,
     authorities: RootCertStore,
+    lists: Vec<CertificateRevocationListDer<'static>>,
     provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, String> {
-    let builder =
+) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
+    let mut builder =
         WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), Arc::clone(provider));
-    let builder = if clients.required { builder } else { builder.allow_unauthenticated() };
-    builder.build().map_err(|error| error.to_string())
+    if !clients.required {
+        builder = builder.allow_unauthenticated();
+    }
+    builder = builder.with_crls(lists);
+    builder = match &clients.revocation {
+        Some(Revocation { is_fail_open: true, .. }) => builder.allow_unknown_revocation_status(),
+        Some(_) => builder.enforce_revocation_expiration(),
+        None => builder,
+    };
+    builder.build()
 }

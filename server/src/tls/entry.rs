@@ -2,13 +2,13 @@
 
 use super::certificate::Certificate;
 use super::files::Files;
-use super::{Configured, clients, problem};
+use super::{Configured, clients, problem, revocation};
 use harper_config::{CipherSuite, Pem, Problem, TlsEntry, TlsVersion};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{HandshakeKind, RootCertStore, ServerConfig, ServerConnection};
@@ -91,17 +91,7 @@ impl Entry {
             refuse("privateKey", "the key is not that of the certificate".into(), hint)
         })?;
         let provider = Arc::new(provider);
-        let clients = match &configured.clients {
-            Some(clients) => {
-                let text =
-                    sources.text("certificateAuthority", "ca.pem", configured.authority(entry));
-                let authorities = text.and_then(|text| authorities(&text));
-                let authorities = authorities.map_err(|problem| vec![problem])?;
-                clients::verifier(clients, authorities, &provider)
-                    .map_err(|error| refuse("certificateAuthority", error, ""))?
-            }
-            None => WebPkiClientVerifier::no_client_auth(),
-        };
+        let clients = sources.clients(configured, &provider).map_err(|problem| vec![problem])?;
         let mut server = server(provider, certified, Arc::clone(&clients), configured.protocols())
             .map_err(|error| refuse("ciphers", error.to_string(), ""))?;
         // a configured order counts; without one, a client without AES in hardware may prefer what is fast there
@@ -161,6 +151,29 @@ impl<'a> Sources<'a> {
                 Err(problem(&origin, key, error.to_owned(), hint))
             }
         }
+    }
+
+    /// What checks the certificates of clients.
+    fn clients(
+        &self,
+        configured: &Configured,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn ClientCertVerifier>, Problem> {
+        let Some(clients) = &configured.clients else {
+            return Ok(WebPkiClientVerifier::no_client_auth());
+        };
+        let pem = configured.authority(self.entry);
+        let text = self.text("certificateAuthority", "ca.pem", pem)?;
+        let lists = clients.revocation.as_ref().map(|lists| revocation::lists(lists, self.files));
+        let lists = lists.transpose()?.unwrap_or_default();
+        clients::verifier(clients, authorities(&text)?, lists, provider).map_err(
+            |error| match error {
+                VerifierBuilderError::InvalidCrl(_) => {
+                    revocation::refused("certificates", &error.to_string())
+                }
+                error => text.refuse(&error.to_string(), ""),
+            },
+        )
     }
 }
 

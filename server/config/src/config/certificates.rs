@@ -13,6 +13,17 @@ pub struct ClientCertificates {
     pub user: CertificateUser,
     /// Authorities that they may be from; none means those of the server's own certificate.
     pub authority: Option<Pem>,
+    /// How revoked ones are found out; none means that they are not.
+    pub revocation: Option<Revocation>,
+}
+
+/// How revoked certificates are found out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Revocation {
+    /// Revocation lists of the authorities.
+    pub lists: Pem,
+    /// Whether a certificate is good of which no list in force tells.
+    pub is_fail_open: bool,
 }
 
 /// Whom a client's certificate stands for.
@@ -77,7 +88,8 @@ impl Config {
 impl Reader<'_> {
     /// None when clients are not asked.
     pub(super) fn client_certificates(&self) -> Option<ClientCertificates> {
-        let is_written = self.sections.contains("http.mtls");
+        let is_below = |name: &String| name.starts_with("http.mtls.");
+        let is_written = self.sections.contains("http.mtls") || self.sections.iter().any(is_below);
         if !self.value("http.mtls.enabled").as_bool().unwrap_or(is_written) {
             return None;
         }
@@ -91,7 +103,14 @@ impl Reader<'_> {
             required: self.flag("http.mtls.required"),
             user,
             authority: authority.as_str().map(Pem::from_text),
+            revocation: self.revocation("http.mtls.certificateVerification"),
         })
+    }
+
+    fn revocation(&self, name: &str) -> Option<Revocation> {
+        let lists = self.value(&format!("{name}.crl.file")).as_str()?;
+        let is_fail_open = self.text(&format!("{name}.failureMode")) == "fail-open";
+        Some(Revocation { lists: Pem::from_text(lists), is_fail_open })
     }
 
     /// The same where there need not be any.
