@@ -24,6 +24,7 @@ use crate::reply;
 use crate::route::Routes;
 use crate::services::Services;
 use http::{HeaderValue, header};
+use std::pin::pin;
 
 /// The layers there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,15 +79,20 @@ pub(crate) const ORDER: [Layer; 13] = [
 ];
 
 impl Layer {
-    /// The layer's word on a request: an answer, a failure, or none to go on.
-    async fn request(self, services: &Services, request: &mut Request) -> Answer<Option<Response>> {
+    /// The layer's word on a request: an answer, a failure, or none to go on. An answer is boxed: it is rare, and what
+    /// every layer returns stays small.
+    async fn request(
+        self,
+        services: &Services,
+        request: &mut Request,
+    ) -> Answer<Option<Box<Response>>> {
         match self {
             Self::Trace => trace::find(services, request),
             Self::Client => client::identify(services, request),
             Self::RequestId => request_id::take(services, request),
             Self::Framing => framing::check(services, request)?,
             Self::Admission => admission::check(services, request)?,
-            Self::Cors => return Ok(cors::preflight(services, request)),
+            Self::Cors => return Ok(cors::preflight(services, request).map(Box::new)),
             Self::AddressLimit => limit::by_address(services, request)?,
             Self::Login => login::identify(services, request).await?,
             Self::UserLimit => limit::by_user(services, request)?,
@@ -116,8 +122,11 @@ impl Layer {
 pub(crate) async fn handle(services: &Services, routes: &Routes, mut request: Request) -> Response {
     let mut passed = 0;
     let started = request.started;
-    let answer = answer(services, routes, &mut request, &mut passed);
-    let answer = timeout::within(services, started, answer).await;
+    let answer = {
+        // pinned where it is made: it is large, and costs time to move
+        let answer = pin!(answer(services, routes, &mut request, &mut passed));
+        timeout::within(services, started, answer).await
+    };
     let mut response = answer.unwrap_or_else(|failure| {
         reply::problem(&failure, &request.head.headers, request.id.get())
     });
@@ -143,7 +152,7 @@ async fn answer(
     for layer in ORDER {
         *passed += 1;
         if let Some(response) = layer.request(services, request).await? {
-            return Ok(response);
+            return Ok(*response);
         }
     }
     if ops::are_meant(services, request) {

@@ -32,8 +32,7 @@ pub(super) fn identify(services: &Services, request: &mut Request) {
 /// Whether the request came, or says that it came, through a proxy: then it was not made on this machine, whatever
 /// the address of the peer.
 pub(super) fn is_forwarded(request: &Request) -> bool {
-    request.client.is_proxied
-        || OF_PROXIES.iter().any(|name| request.head.headers.contains_key(name))
+    request.client.is_proxied || request.head.headers.keys().any(|name| OF_PROXIES.contains(name))
 }
 
 fn believe(proxies: &Proxies, headers: &HeaderMap, client: &mut Client) {

@@ -4,6 +4,7 @@ use crate::error::{Answer, Code, Failure};
 use crate::exchange::Response;
 use crate::metrics::Rejected;
 use crate::services::Services;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 /// Waits for the answer, but no longer than is configured, counted from `started`. Work that is given up is dropped;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 pub(super) async fn within(
     services: &Services,
     started: Instant,
-    answer: impl Future<Output = Answer<Response>>,
+    answer: Pin<&mut impl Future<Output = Answer<Response>>>,
 ) -> Answer<Response> {
     let limit = services.config.http.response_timeout;
     if limit.is_zero() {

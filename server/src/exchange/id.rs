@@ -2,7 +2,6 @@
 
 use http::HeaderValue;
 use std::cell::{Cell, OnceCell};
-use std::fmt::Write;
 
 thread_local! {
     /// What the ids of this thread begin with, and how many it has made.
@@ -33,11 +32,19 @@ fn make() -> HeaderValue {
         made.set(number);
         (*thread.get_or_init(random), number)
     });
-    let mut text = String::with_capacity(34);
-    // writing to a string cannot fail
-    let _ = write!(text, "{thread:016x}-{number:x}");
-    HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
-        .unwrap_or_else(|_| HeaderValue::from_static("0"))
+    let mut text = [b'-'; 33];
+    hex(thread, &mut text[..16]);
+    let digits = (64 - number.leading_zeros()).div_ceil(4) as usize;
+    hex(number, &mut text[17..17 + digits]);
+    HeaderValue::from_bytes(&text[..17 + digits]).unwrap_or_else(|_| HeaderValue::from_static("0"))
+}
+
+/// Writes the last digits of a number, as many as there is room for. By hand, for each request has an id.
+fn hex(mut number: u64, text: &mut [u8]) {
+    for digit in text.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(number & 15) as usize];
+        number >>= 4;
+    }
 }
 
 /// Random bits; the clock where the system has none to give, for an id is no secret.
@@ -52,6 +59,22 @@ fn random() -> u64 {
 mod tests {
     use super::*;
     use std::collections::HashSet;
+
+    #[test]
+    fn they_are_written_in_hexadecimal() {
+        let written = |number, places| {
+            let mut text = vec![b'-'; places];
+            hex(number, &mut text);
+            String::from_utf8(text).unwrap()
+        };
+        assert_eq!(written(0x9f86_d081_884c_7d65, 16), "9f86d081884c7d65");
+        assert_eq!(written(0x1a, 2), "1a");
+        assert_eq!(written(0x1a, 4), "001a");
+        let id = make();
+        let (thread, number) = id.to_str().unwrap().split_once('-').unwrap();
+        assert_eq!(thread.len(), 16);
+        assert!(!number.starts_with('0') && u64::from_str_radix(number, 16).is_ok(), "{number}");
+    }
 
     #[test]
     fn no_two_are_equal_and_each_stays_what_it_is() {
