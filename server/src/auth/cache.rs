@@ -52,6 +52,7 @@ pub(crate) struct Credentials {
     right: Memory<Identity>,
     wrong: Memory<&'static str>,
     sessions: Memory<Identity>,
+    certified: Memory<Identity>,
     being_verified: RefCell<HashMap<Fingerprint, Rc<Notify>>>,
 }
 
@@ -65,9 +66,10 @@ impl Credentials {
         metrics: Arc<WorkerMetrics>,
         key: Fingerprint,
     ) -> Self {
-        let (right, wrong, sessions) = (Memory::default(), Memory::default(), Memory::default());
+        let (right, wrong) = (Memory::default(), Memory::default());
+        let (sessions, certified) = (Memory::default(), Memory::default());
         let being_verified = RefCell::default();
-        Self { authority, pool, metrics, key, right, wrong, sessions, being_verified }
+        Self { authority, pool, metrics, key, right, wrong, sessions, certified, being_verified }
     }
 
     /// Who sent this `Authorization` header.
@@ -99,9 +101,10 @@ impl Credentials {
         password: &str,
         ask: &Ask<'_>,
     ) -> Answer<Identity> {
-        // no header begins like this
-        let fingerprint =
-            self.fingerprint(&[b"\0", name.as_bytes(), b":", password.as_bytes()].concat());
+        // no header begins like this, and the length tells where the name ends
+        let length = name.len().to_le_bytes();
+        let parts = [b"\0", &length[..], name.as_bytes(), password.as_bytes()];
+        let fingerprint = self.fingerprint(&parts.concat());
         let (name, password) = (name.to_owned(), password.to_owned());
         self.basic(fingerprint, name, password, Strategy::Login, ask).await
     }
@@ -109,12 +112,11 @@ impl Credentials {
     /// The user of this name, for whom a verified certificate speaks; none when there is no such active user.
     #[must_use]
     pub(crate) fn certified(&self, name: &str, ask: &Ask<'_>) -> Option<Identity> {
-        // no header begins like this
-        let fingerprint = self.fingerprint(&[b"\0certificate:", name.as_bytes()].concat());
-        if let Some(identity) = self.recall(&fingerprint, ask) {
+        let fingerprint = self.fingerprint(name.as_bytes());
+        let (generation, ttl) = (self.authority.users.generation(), ask.settings.cache_ttl);
+        if let Some(identity) = self.certified.recall(&fingerprint, generation, ask.now, ttl) {
             return Some(identity);
         }
-        let generation = self.authority.users.generation();
         let Some(user) = self.authority.users.get(name).filter(|user| user.active) else {
             audit::refused(ask, Strategy::Certificate, name);
             self.metrics.credentials_refused.add(1);
@@ -122,7 +124,7 @@ impl Credentials {
         };
         audit::accepted(ask, Strategy::Certificate, name);
         let identity = Identity::User(Rc::new(User::clone(&user)));
-        self.right.remember(fingerprint, generation, identity.clone(), None);
+        self.certified.remember(fingerprint, generation, identity.clone(), None);
         Some(identity)
     }
 

@@ -11,12 +11,16 @@ use http::{HeaderValue, Method, header};
 use std::net::IpAddr;
 use std::rc::Rc;
 
+/// Types of a body that a page may send anywhere (CORS-safelisted, Fetch standard); no type at all is one of them.
+const SIMPLE_TYPES: [&str; 4] =
+    ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"];
+
 /// Sets the request's identity: from the client's certificate, else from its `Authorization` header, else from its session, else
 /// from where it was made.
 pub(super) async fn identify(services: &Services, request: &mut Request) -> Answer<()> {
     if let Some(identity) = certified(services, request)? {
         request.identity = identity;
-        return Ok(());
+        return refuse_foreign(services, request);
     }
     request.identity = match request.head.headers.get(header::AUTHORIZATION) {
         Some(credentials) => {
@@ -30,7 +34,35 @@ pub(super) async fn identify(services: &Services, request: &mut Request) -> Answ
             identity => identity,
         },
     };
-    Ok(())
+    refuse_foreign(services, request)
+}
+
+/// Refuses what a foreign page can have a browser send without asking first (a simple request of the Fetch standard), with the
+/// credentials that the browser adds by itself: certificates, and the passwords that it remembers.
+fn refuse_foreign(services: &Services, request: &Request) -> Answer<()> {
+    let cors = services.config.cors(request.interface.is_operations());
+    let scope = request.cookie_scope();
+    let is_foreign = matches!(request.identity, Identity::User(_))
+        && is_simple(request)
+        && scope.is_foreign()
+        && !cors.lists(scope.origin());
+    if !is_foreign {
+        return Ok(());
+    }
+    let sentence = "A page of this origin may not act with its visitor's credentials";
+    Err(Failure::new(Code::Forbidden, sentence))
+}
+
+/// Whether a request can change something and needs no preflight. A token is nothing that a browser adds.
+fn is_simple(request: &Request) -> bool {
+    let kind = request.header(header::CONTENT_TYPE).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    let is_bearer = |value: &str| {
+        value.split_at_checked(7).is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer "))
+    };
+    request.head.method == Method::POST
+        && SIMPLE_TYPES.iter().any(|simple| kind.eq_ignore_ascii_case(simple))
+        && !request.header(header::AUTHORIZATION).is_some_and(is_bearer)
 }
 
 /// For whom the client's certificate speaks, if it speaks for anybody. One that names no user is no login, and not good enough

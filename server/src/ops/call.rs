@@ -45,7 +45,7 @@ impl<'a> Call<'a> {
             let named = request.header(http::header::CONTENT_TYPE).unwrap_or_default();
             return Err(content::unsupported(named));
         }
-        let bytes = body::read(services, request).await?;
+        let bytes = body::read_small(services, request).await?;
         let schema =
             TableSchema::new("system", "operation", vec![Attribute::new("operation", Kind::Any)]);
         let bytes_max = services.config.http.body_bytes_max.saturating_mul(2);

@@ -9,6 +9,8 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, header};
 use std::io;
 
+/// The largest body of an operation or of a query.
+const SMALL_BYTES_MAX: usize = 256 * 1024;
 /// Bodies up to this size are not counted against `http.bodiesBytesMax`: the number of connections bounds them.
 const UNCOUNTED_BYTES: usize = 64 * 1024;
 
@@ -107,6 +109,27 @@ fn too_many(services: &Services) -> Box<Failure> {
     services.metrics.rejected(Rejected::BodiesBytes);
     Failure::new(Code::Overloaded, "The server holds as many request bodies as it may; try again")
         .closing()
+}
+
+/// Reads a body that says what to do, and is small: it is read here as a tree, which takes many times its size.
+///
+/// # Errors
+/// 413 above [`SMALL_BYTES_MAX`], else as [`read`].
+pub(crate) async fn read_small(services: &Services, request: &mut Request) -> Answer<Bytes> {
+    let body = read(services, request).await?;
+    check_small(services, &body)?;
+    Ok(body)
+}
+
+/// Refuses the text of such a body when it is too large.
+///
+/// # Errors
+/// 413 above [`SMALL_BYTES_MAX`].
+pub(crate) fn check_small(services: &Services, text: &[u8]) -> Answer<()> {
+    if text.len() <= SMALL_BYTES_MAX {
+        return Ok(());
+    }
+    Err(too_large(services, SMALL_BYTES_MAX))
 }
 
 fn too_large(services: &Services, bytes_max: usize) -> Box<Failure> {

@@ -57,7 +57,7 @@ pub(super) async fn all(
 /// The JSON text of a body that is no record.
 ///
 /// # Errors
-/// 415 for a type that is kept as it is; else the failure that the client is told.
+/// 415 for a type that is kept as it is, 413 for a text that is too large to be held as a tree; else the failure that the client is told.
 pub(super) async fn text(
     resource: &TableResource,
     services: &Services,
@@ -68,7 +68,9 @@ pub(super) async fn text(
         return Err(content::unsupported(name));
     }
     let parse = |_: &_, body: &[u8], _| Ok(body.to_vec());
-    parsed(resource, services, request, Shape::One, parse).await
+    let text = parsed(resource, services, request, Shape::One, parse).await?;
+    body::check_small(services, &text)?;
+    Ok(text)
 }
 
 /// Reads the body and parses it: a small one here, a larger one on the pool.

@@ -84,6 +84,30 @@ fn a_call_may_be_cbor_and_so_may_its_answer() {
 }
 
 #[test]
+fn a_foreign_page_cannot_act_with_passwords_that_a_browser_adds() {
+    let (_server, admin) = start();
+    let add =
+        json!({"operation": "add_user", "username": "m", "password": "x", "role": "super_user"});
+    let ask = |origin: &str, kind: &str| {
+        let ask = admin.request("POST", "/").header("origin", origin);
+        ask.body(kind, add.to_string()).send()
+    };
+    for kind in ["", "text/plain"] {
+        let refused = ask("https://evil.example", kind);
+        assert!(refused.status == 403 || refused.status == 415, "{refused}");
+    }
+    // a page has to ask before it may send this type
+    ask("https://evil.example", "application/json").expect(200);
+}
+
+#[test]
+fn a_call_is_small() {
+    let (_server, admin) = start();
+    let body = json!({"operation": "user_info", "more": "x".repeat(300_000)}).to_string();
+    assert!(admin.post("/", &body).expect(413).error().contains("larger than"));
+}
+
+#[test]
 fn users_are_made_changed_and_removed() {
     let (server, admin) = start();
     let role =

@@ -22,6 +22,10 @@ struct World {
 
 impl World {
     fn start(mtls: &Value) -> Self {
+        Self::start_with(mtls, &[])
+    }
+
+    fn start_with(mtls: &Value, pairs: &[&str]) -> Self {
         let home = Home::with_schema("type Dog @table @export { id: ID @primaryKey }");
         let (authority, clients) = (Authority::new("servers"), Authority::new("clients"));
         let pair = authority.server(&["localhost"]);
@@ -35,6 +39,7 @@ impl World {
         });
         let config = json!({"tls": tls, "http": {"securePort": "127.0.0.1:0", "mtls": mtls}});
         let launch = home.launch().set("threads.count=2").configured(&config);
+        let launch = pairs.iter().fold(launch, |launch, pair| launch.set(pair));
         let server = launch.set("authentication.authorizeLocal=false").start();
         let address = server.https();
         Self { home, server, address, authority, clients }
@@ -79,6 +84,22 @@ fn a_certificate_stands_for_the_user_of_its_common_name() {
     let stranger = Authority::new("strangers").client(USERNAME);
     assert_eq!(world.status(Some(&stranger)), None, "no handshake");
     assert!(world.server.metric("harper_tls_handshakes_total{result=\"certificate\"}") >= 1.0);
+}
+
+#[test]
+fn a_certificate_lends_nothing_to_a_password() {
+    let world = World::start_with(&json!(true), &["operationsApi.network.port=127.0.0.1:0"]);
+    let own = world.clients.client(USERNAME);
+    let operations = world.server.operations();
+    for (name, password) in [("certificate", USERNAME), (USERNAME, "")] {
+        for _ in 0..8 {
+            assert_eq!(world.status(Some(&own)), Some(200));
+        }
+        let body = json!({
+            "operation": "create_authentication_tokens", "username": name, "password": password,
+        });
+        operations.post("/", &body.to_string()).expect(401);
+    }
 }
 
 #[test]
