@@ -137,7 +137,7 @@ fn the_headers_for_the_collector_are_not_shown() {
     let output = home().output(&["config", "effective", "--set", set]);
     let shown = text(&output.stdout);
     assert!(
-        shown.contains("telemetry.otlp.headers: a secret") && !shown.contains("s3cret"),
+        shown.contains("telemetry.otlp.headers: \"a secret\"") && !shown.contains("s3cret"),
         "{shown}"
     );
 }
