@@ -2,7 +2,7 @@
 
 use crate::harness::client::basic;
 use crate::harness::{Client, Home, Reply, server};
-use crate::{Row, World, differs, later, same};
+use crate::{Row, World, differs, same};
 use serde_json::{Value, json};
 
 /// The rows.
@@ -128,7 +128,18 @@ pub(crate) const ROWS: &[Row] = &[
         server.client().put("/T/1", "{}").expect(204);
         server.client().login("admin", "wrong").get("/T/1").expect(401);
     }),
-    later("http.mtls", "client certificates"),
+    differs(
+        "http.mtls",
+        "a trusted certificate whose common name is no user's is let in, without a role",
+        "401, unless there are other credentials",
+        |_| {
+            // the handshakes themselves are in the tests of TLS
+            let home = Home::empty();
+            let launch = home.launch().set("http.securePort=127.0.0.1:0");
+            let mut server = launch.set("http.mtls=true").start();
+            assert!(server.is_running());
+        },
+    ),
     differs(
         "cross-origin requests",
         "listed origins alone, always with credentials, without `Vary: Origin`",
