@@ -40,13 +40,8 @@ pub(super) async fn identify(services: &Services, request: &mut Request) -> Answ
 /// Refuses what a foreign page can have a browser send without asking first (a simple request of the Fetch standard), with the
 /// credentials that the browser adds by itself: certificates, and the passwords that it remembers.
 fn refuse_foreign(services: &Services, request: &Request) -> Answer<()> {
-    let cors = services.config.cors(request.interface.is_operations());
-    let scope = request.cookie_scope();
-    let is_foreign = matches!(request.identity, Identity::User(_))
-        && is_simple(request)
-        && scope.is_foreign()
-        && !cors.lists(scope.origin());
-    if !is_foreign {
+    let is_by_user = matches!(request.identity, Identity::User(_));
+    if !is_by_user || !is_simple(request) || !is_by_foreign_page(services, request) {
         return Ok(());
     }
     let sentence = "A page of this origin may not act with its visitor's credentials";
@@ -94,13 +89,8 @@ fn session(services: &Services, request: &Request) -> Answer<Identity> {
     };
     let identity = services.credentials.session(id, &services.ask(request))?;
     // the browser adds the cookie whatever page has made the request, so that a page could act for its visitor
-    let cors = services.config.cors(request.interface.is_operations());
     let is_by_user = matches!(identity, Identity::User(_));
-    if is_by_user
-        && changes(&request.head.method)
-        && scope.is_foreign()
-        && !cors.lists(scope.origin())
-    {
+    if is_by_user && changes(&request.head.method) && is_by_foreign_page(services, request) {
         let sentence = "A page of this origin may not act with its visitor's session";
         return Err(Failure::new(Code::Forbidden, sentence));
     }
@@ -117,6 +107,13 @@ pub(super) fn headers(request: &Request, response: &mut Response) {
     if is_by_session && !response.headers().contains_key(header::CACHE_CONTROL) {
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
     }
+}
+
+/// Whether a page has made the request that is neither of this server nor of a listed origin.
+fn is_by_foreign_page(services: &Services, request: &Request) -> bool {
+    let scope = request.cookie_scope();
+    let cors = services.config.cors(request.interface.is_operations());
+    scope.is_foreign() && !cors.lists(scope.origin())
 }
 
 /// Whether a method can change anything (RFC 9110 §9.2.1).

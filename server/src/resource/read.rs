@@ -199,11 +199,8 @@ impl TableResource {
         prefix: Option<String>,
     ) -> Answer<Response> {
         let media = Media::negotiate(&request.head.headers)?;
-        let mut parsed = self.parse(services, request, prefix)?;
-        if parsed.select.is_none() {
-            parsed.select = self.plain(request)?;
-        }
-        self.found(services, media, access.view(&self.schema), parsed).await
+        let parsed = self.parse(services, request, prefix)?;
+        self.found(services, request, media, access.view(&self.schema), parsed).await
     }
 
     /// `QUERY /Table/` (draft-ietf-httpbis-safe-method-w-body): the query is the body.
@@ -220,11 +217,8 @@ impl TableResource {
         let media = Media::negotiate(&request.head.headers)?;
         let body = prepare::text(self, services, request).await?;
         let parsed = query::parse_body(&self.scope(request), &body)?;
-        let mut parsed = within(services, parsed, prefix);
-        if parsed.select.is_none() {
-            parsed.select = self.plain(request)?;
-        }
-        self.found(services, media, access.view(&self.schema), parsed).await
+        let parsed = within(services, parsed, prefix);
+        self.found(services, request, media, access.view(&self.schema), parsed).await
     }
 
     /// The query of a URL.
@@ -244,11 +238,15 @@ impl TableResource {
     async fn found(
         &self,
         services: &Services,
+        request: &Request,
         media: Media,
         view: View,
         parsed: Parsed,
     ) -> Answer<Response> {
-        let Parsed { query, select, explains } = parsed;
+        let Parsed { query, mut select, explains } = parsed;
+        if select.is_none() {
+            select = self.plain(request)?;
+        }
         let run = self.table.query(query);
         let run = run.map_err(|error| store_failure(&services.metrics, error))?;
         if explains {
