@@ -9,8 +9,8 @@ const HEAD_BYTES_MAX: usize = 2000;
 /// byte says where they are cut.
 pub(crate) fn check(data: &[u8]) {
     let Some((step, bytes)) = data.split_first() else { return };
-    let (whole, seen) = through(bytes.chunks(bytes.len().max(1)));
-    let (cut, seen_cut) = through(bytes.chunks(usize::from(*step).max(1)));
+    let (seen, whole) = through(HEAD_BYTES_MAX, bytes.chunks(bytes.len().max(1)));
+    let (seen_cut, cut) = through(HEAD_BYTES_MAX, bytes.chunks(usize::from(*step).max(1)));
     assert_eq!(whole.broken().is_some(), cut.broken().is_some());
     let number = |entry: &Entry| entry.refused().map(|(number, _)| number);
     assert_eq!(number(&whole), number(&cut));
@@ -20,8 +20,12 @@ pub(crate) fn check(data: &[u8]) {
     }
 }
 
-fn through<'a>(parts: impl Iterator<Item = &'a [u8]>) -> (Entry, Vec<u8>) {
-    let mut entry = Entry::new(HEAD_BYTES_MAX);
+/// What hyper would see of `parts` that arrive one after the other, and the entry after that.
+pub(super) fn through<'a>(
+    head_bytes_max: usize,
+    parts: impl Iterator<Item = &'a [u8]>,
+) -> (Vec<u8>, Entry) {
+    let mut entry = Entry::new(head_bytes_max);
     let mut seen = Vec::new();
     for part in parts {
         let passed = entry.receive(part);
@@ -29,7 +33,7 @@ fn through<'a>(parts: impl Iterator<Item = &'a [u8]>) -> (Entry, Vec<u8>) {
         seen.extend_from_slice(entry.ready());
         entry.consume(entry.ready().len());
     }
-    (entry, seen)
+    (seen, entry)
 }
 
 fn first_head(seen: &[u8]) {

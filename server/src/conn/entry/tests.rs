@@ -5,17 +5,8 @@ use proptest::prelude::*;
 const MAX: usize = 1000;
 const STAND_IN: &str = " HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n";
 
-/// What hyper would see of `parts` that arrive one after the other, and the entry after that.
 fn through(parts: &[&[u8]]) -> (Vec<u8>, Entry) {
-    let mut entry = Entry::new(MAX);
-    let mut seen = Vec::new();
-    for part in parts {
-        let passed = entry.receive(part);
-        seen.extend_from_slice(&part[..passed]);
-        seen.extend_from_slice(entry.ready());
-        entry.consume(entry.ready().len());
-    }
-    (seen, entry)
+    fuzz::through(MAX, parts.iter().copied())
 }
 
 fn whole(request: &str) -> (String, Entry) {
