@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     Common,
     load::Measured,
+    peers::{Peer, Running},
     process::{CpuTime, cpu_time},
     report::{Goal, Limit, Section, cell, median, note},
 };
@@ -17,6 +18,42 @@ pub(crate) struct Contender {
     pub(crate) name: &'static str,
     pub(crate) addr: SocketAddr,
     pub(crate) process: u32,
+}
+
+/// Everyone who takes part; those that were started for it end with it.
+pub(crate) struct Field {
+    pub(crate) contenders: Vec<Contender>,
+    running: Vec<Running>,
+}
+
+impl Field {
+    /// Has `start` start each of `peers` but our server, which is at `ours`. `label` begins the line about one that is not
+    /// installed.
+    pub(crate) fn gather(
+        label: &str,
+        peers: &[Peer],
+        ours: Option<(SocketAddr, u32)>,
+        start: impl Fn(Peer) -> Result<Option<Running>>,
+    ) -> Result<Self> {
+        let mut field = Self { contenders: Vec::new(), running: Vec::new() };
+        for &peer in peers {
+            if let (Peer::Harper, Some((addr, process))) = (peer, ours) {
+                field.contenders.push(Contender { name: peer.name(), addr, process });
+            } else if let Some(started) = start(peer)? {
+                field.add(peer.name(), started);
+            } else {
+                note(&format!("{label}: {} is not installed and is left out", peer.name()));
+            }
+        }
+        Ok(field)
+    }
+
+    /// One more, which has been started.
+    pub(crate) fn add(&mut self, name: &'static str, started: Running) {
+        let (addr, process) = (started.addr, started.process.id());
+        self.contenders.push(Contender { name, addr, process });
+        self.running.push(started);
+    }
 }
 
 /// A bound for the CPU of one contender over that of another.

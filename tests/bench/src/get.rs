@@ -1,17 +1,17 @@
 //! GET by id of a 500-byte record: our server against bare hyper, nginx and Node, in turns on one core.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use anyhow::{Result, bail};
 use serde_json::json;
 
 use crate::{
     Common,
-    compare::{Comparison, Contender, CpuGoal},
+    compare::{Comparison, CpuGoal, Field},
     load::{self, Expected, Load},
     peers::{self, Peer, Sample},
     process::cores,
-    report::{Section, note},
+    report::Section,
     secure::Identity,
     server::{self, ASK_TIMEOUT, Application, PASSWORD, Server, Settings, USERNAME},
     wire,
@@ -23,7 +23,6 @@ const OVER_HYPER_MAX: f64 = 1.3;
 const OVER_NODE_MAX: f64 = 0.34;
 const RECORD_BYTES: usize = 500;
 pub(crate) const PATH: &str = "/Item/record-1";
-const WARM_UP: Duration = Duration::from_millis(500);
 
 /// What stands in for our server's answer when it takes no part.
 const STAND_IN: &str = "HTTP/1.1 200 OK\r\nETag: \"0123456789abcdef\"\r\n\
@@ -46,31 +45,13 @@ pub(crate) fn run(common: &Common, peers: &[Peer]) -> Result<Section> {
     let authorization = wire::basic(USERNAME, PASSWORD);
     let request = wire::request("GET", PATH, &authorization, b"");
 
-    let mut contenders = Vec::new();
-    let mut running = Vec::new();
-    for peer in peers {
-        let (addr, process) = if let (Peer::Harper, Some(server)) = (peer, &ours) {
-            (server.http, server.process.id())
-        } else if let Some(started) = peers::start(*peer, &sample, directory.path(), core, None)? {
-            let found = (started.addr, started.process.id());
-            running.push(started);
-            found
-        } else {
-            note(&format!("get: {} is not installed and is left out", peer.name()));
-            continue;
-        };
-        contenders.push(Contender { name: peer.name(), addr, process });
-    }
+    let start = |peer| peers::start(peer, &sample, directory.path(), core, None);
+    let ours_at = ours.as_ref().map(|server| (server.http, server.process.id()));
+    let all = Field::gather("get", peers, ours_at, start)?;
 
-    let expected = Expected { status: sample.answer.status, body_bytes: sample.answer.body.len() };
-    comparison(common).run(common, &contenders, |contender, probe| {
-        let load = Load {
-            addr: contender.addr,
-            connections: common.connections,
-            warm_up: WARM_UP,
-            window: common.window(),
-            expected,
-        };
+    let expected = Expected::like(&sample.answer);
+    comparison(common).run(common, &all.contenders, |contender, probe| {
+        let load = Load::of(common, contender.addr, expected);
         let source = |_| {
             let request = request.clone();
             move |out: &mut Vec<u8>| out.extend_from_slice(&request)

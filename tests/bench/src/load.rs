@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use crate::{
+    Common,
     histogram::Histogram,
     process::{cores, on_core},
     wire,
@@ -26,6 +27,8 @@ use crate::{
 
 /// How long the last requests may take after the window, before the run fails.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time before the window, where nothing needs longer to settle.
+const WARM_UP: Duration = Duration::from_millis(500);
 const READ_BYTES: usize = 16 * 1024;
 
 /// One run of the client.
@@ -45,6 +48,26 @@ pub(crate) struct Load {
 pub(crate) struct Expected {
     pub(crate) status: u16,
     pub(crate) body_bytes: usize,
+}
+
+impl Load {
+    /// The load of a turn at `addr`, as the options say.
+    pub(crate) fn of(common: &Common, addr: SocketAddr, expected: Expected) -> Self {
+        Self {
+            addr,
+            connections: common.connections,
+            warm_up: WARM_UP,
+            window: common.window(),
+            expected,
+        }
+    }
+}
+
+impl Expected {
+    /// An answer like this one.
+    pub(crate) fn like(answer: &wire::Answer) -> Self {
+        Self { status: answer.status, body_bytes: answer.body.len() }
+    }
 }
 
 /// What happened within the window; `before` and `after` are the probe's words at its two ends.

@@ -1,14 +1,14 @@
 //! An indexed query of 20 rows: our server against bare hyper and Node, which repeat the bytes of one answer, and
 //! against Node with SQLite, which looks the rows up as we do.
 
-use std::{path::Path, process::Command, sync::Arc, time::Duration};
+use std::{path::Path, process::Command, sync::Arc};
 
 use anyhow::{Result, ensure};
 use serde_json::json;
 
 use crate::{
     Common,
-    compare::{Comparison, Contender, CpuGoal},
+    compare::{Comparison, CpuGoal, Field},
     get,
     load::{self, Expected, Load},
     peers::{self, Peer, Sample},
@@ -23,7 +23,6 @@ const GROUPS: usize = 500;
 const TEXT_BYTES: usize = 200;
 /// Records that one request of the filling sends.
 const BATCH: usize = 1000;
-const WARM_UP: Duration = Duration::from_millis(500);
 const SQLITE: &str = "node, SQLite";
 /// CPU per query of our server over that of Node's `http`, which does nothing but send.
 const OVER_NODE_MAX: f64 = 1.8;
@@ -37,34 +36,19 @@ pub(crate) fn run(common: &Common) -> Result<Section> {
     let ours = get::start_ours(common, directory.path(), core, None)?;
     fill(&ours)?;
     let sample = sample_of(&ours)?;
-    let contender = |name, addr, process| Contender { name, addr, process };
-    let mut contenders = vec![contender(Peer::Harper.name(), ours.http, ours.process.id())];
-    let mut running = Vec::new();
-    for peer in [Peer::Hyper, Peer::Node] {
-        match peers::start(peer, &sample, directory.path(), core, None)? {
-            Some(started) => running.push((peer.name(), started)),
-            None => note(&format!("query: {} is not installed and is left out", peer.name())),
-        }
-    }
+    let start = |peer| peers::start(peer, &sample, directory.path(), core, None);
+    let ours_at = Some((ours.http, ours.process.id()));
+    let mut all = Field::gather("query", &[Peer::Harper, Peer::Hyper, Peer::Node], ours_at, start)?;
     match sqlite(directory.path(), &sample, core)? {
-        Some(started) => running.push((SQLITE, started)),
+        Some(started) => all.add(SQLITE, started),
         None => note("query: better-sqlite3 is not installed and is left out; see README.md"),
     }
-    for (name, started) in &running {
-        contenders.push(contender(*name, started.addr, started.process.id()));
-    }
-    let expected = Expected { status: sample.answer.status, body_bytes: sample.answer.body.len() };
+    let expected = Expected::like(&sample.answer);
     let authorization = wire::basic(USERNAME, PASSWORD);
     let requests = (0..GROUPS).map(|group| wire::request("GET", &path(group), &authorization, b""));
     let requests: Arc<[Vec<u8>]> = requests.collect();
-    comparison(common).run(common, &contenders, |contender, probe| {
-        let load = Load {
-            addr: contender.addr,
-            connections: common.connections,
-            warm_up: WARM_UP,
-            window: common.window(),
-            expected,
-        };
+    comparison(common).run(common, &all.contenders, |contender, probe| {
+        let load = Load::of(common, contender.addr, expected);
         // each connection goes round the groups from a place of its own
         let source = |connection: usize| {
             let mut turn = connection * GROUPS / common.connections;

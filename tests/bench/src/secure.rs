@@ -4,19 +4,18 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use anyhow::Result;
 
 use crate::{
     Common,
-    compare::{Comparison, Contender, CpuGoal},
+    compare::{Comparison, CpuGoal, Field},
     get,
     load::{self, Expected, Get, Load},
     peers::{self, Peer},
     process::cores,
-    report::{Section, note},
+    report::Section,
     server::{PASSWORD, USERNAME},
     wire,
 };
@@ -27,7 +26,6 @@ const OVER_NGINX_MAX: f64 = 1.0;
 const STREAMS: usize = 16;
 /// Connections of HTTP/2.
 const HTTP2_CONNECTIONS: usize = 4;
-const WARM_UP: Duration = Duration::from_millis(500);
 const PEERS: [Peer; 3] = [Peer::Harper, Peer::Nginx, Peer::H2o];
 
 /// The files of a certificate and its key.
@@ -55,38 +53,17 @@ pub(crate) fn run(common: &Common) -> Result<Vec<Section>> {
     let identity = Identity::generate(directory.path())?;
     let ours = get::start_ours(common, directory.path(), core, Some(&identity))?;
     let sample = get::sample_of(&ours)?;
-    let mut contenders = Vec::new();
-    let mut running = Vec::new();
-    for peer in PEERS {
-        let (addr, process) = if peer == Peer::Harper {
-            (ours.secure, ours.process.id())
-        } else if let Some(started) =
-            peers::start(peer, &sample, directory.path(), core, Some(&identity))?
-        {
-            let found = (started.addr, started.process.id());
-            running.push(started);
-            found
-        } else {
-            note(&format!("secure: {} is not installed and is left out", peer.name()));
-            continue;
-        };
-        contenders.push(Contender { name: peer.name(), addr, process });
-    }
+    let start = |peer| peers::start(peer, &sample, directory.path(), core, Some(&identity));
+    let all = Field::gather("secure", &PEERS, Some((ours.secure, ours.process.id())), start)?;
     let request = Get { path: get::PATH, authorization: wire::basic(USERNAME, PASSWORD) };
-    let expected = Expected { status: sample.answer.status, body_bytes: sample.answer.body.len() };
+    let expected = Expected::like(&sample.answer);
     let protocols = [("https", common.connections, None), ("h2", HTTP2_CONNECTIONS, Some(STREAMS))];
     let sections = protocols.into_iter().map(|(label, connections, streams)| {
         comparison(common, label, connections, streams).run(
             common,
-            &contenders,
+            &all.contenders,
             |contender, probe| {
-                let load = Load {
-                    addr: contender.addr,
-                    connections,
-                    warm_up: WARM_UP,
-                    window: common.window(),
-                    expected,
-                };
+                let load = Load { connections, ..Load::of(common, contender.addr, expected) };
                 load::run_secure(load, &request, streams, probe)
             },
         )
