@@ -21,7 +21,7 @@ use crate::worker::Common;
 use crate::workers::Workers;
 use crate::{admin, cpu};
 use harper_config::{Config, Port, TlsListener};
-use harper_store::{Durability, Store};
+use harper_store::{Durability, Hooks, Store};
 use std::cell::RefCell;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
@@ -322,7 +322,8 @@ fn open_store(root: &Path, config: &Config) -> Result<(Store, Expressions), Star
         .map_err(|error| StartError::File { path: root.display().to_string(), error })?;
     let path = config.storage.path.clone().unwrap_or_else(|| root.join("database"));
     let expressions = Expressions::new();
-    let store = Store::open_with(root, &path, store_options(config), expressions.evaluator())?;
+    let hooks = Hooks { evaluator: expressions.evaluator(), ..Hooks::default() };
+    let store = Store::open_with(root, &path, store_options(config), hooks)?;
     Ok((store, expressions))
 }
 

@@ -6,10 +6,13 @@
 use std::borrow::Cow;
 use std::ops::Bound;
 
+use bytes::Bytes;
 use heed::RwTxn;
 
 use crate::body::Prepared;
+use crate::collector::Collector;
 use crate::encode::{self, TAG_NUMBER};
+use crate::entry::Entry;
 use crate::env::Handle;
 use crate::error::Error;
 use crate::expiry;
@@ -18,17 +21,20 @@ use crate::json::{self, Members};
 use crate::key::{INT_MAX, INTEGER_MAX, Key, KeyValue};
 use crate::layout::{self, Layout};
 use crate::ledger::Ledger;
-use crate::log::{self, Operation};
+use crate::log;
 use crate::merge::merge;
+use crate::observer::{Event, Interest, Operation};
 use crate::precondition::Precondition;
 use crate::record::{self, Meta, Record};
 use crate::schema::Kind;
 use crate::table::{Table, TableState};
-use crate::writer::{Op, Outcome};
+use crate::writer::{Message, Op, Outcome};
 
 /// Applies operations; keeps its buffers from one to the next.
 pub(crate) struct Applier {
     log: Handle,
+    /// What is to be told.
+    pub(crate) collector: Collector,
     /// The stored value as it was.
     old: Vec<u8>,
     /// The value to store.
@@ -42,9 +48,70 @@ enum Mode {
     Merge,
 }
 
+/// One write as the log and the observer are told of it.
+struct Write<'a> {
+    operation: Operation,
+    key: &'a Key,
+    meta: &'a Meta,
+    body: Body<'a>,
+    extra: &'a Bytes,
+}
+
+/// What was written.
+#[derive(Clone, Copy)]
+enum Body<'a> {
+    None,
+    /// A record, which can be read where it is stored until the next write.
+    Stored(&'a [u8]),
+    Message(&'a Bytes),
+}
+
+impl Write<'_> {
+    /// The entry for the log, with the record's body only if it is to be kept there.
+    fn entry(&self, keeps_body: bool) -> Entry<'_> {
+        let Write { operation, key, meta, body, extra } = self;
+        let body = match body {
+            Body::Message(body) => Some(&***body),
+            Body::Stored(body) if keeps_body => Some(*body),
+            Body::Stored(_) | Body::None => None,
+        };
+        Entry {
+            sequence: meta.sequence,
+            version: meta.version,
+            origin: meta.origin,
+            operation: *operation,
+            key: key.as_bytes(),
+            body,
+            is_content: body.is_some() && meta.is_content(),
+            expires_ms: body.map_or(0, |_| meta.expires_ms),
+            extra,
+        }
+    }
+
+    fn event(&self, table: &Table) -> Event {
+        let Write { operation, key, meta, body, extra } = *self;
+        Event {
+            table: table.identity(),
+            sequence: meta.sequence,
+            version: meta.version,
+            origin: meta.origin,
+            operation,
+            key: key.clone(),
+            body: match body {
+                Body::None => None,
+                Body::Stored(body) => Some(Bytes::copy_from_slice(body)),
+                Body::Message(body) => Some(body.clone()),
+            },
+            is_content: meta.is_content(),
+            expires_ms: meta.expires_ms,
+            extra: extra.clone(),
+        }
+    }
+}
+
 impl Applier {
-    pub(crate) fn new(log: Handle) -> Applier {
-        Applier { log, old: Vec::new(), new: Vec::new() }
+    pub(crate) fn new(log: Handle, collector: Collector) -> Applier {
+        Applier { log, collector, old: Vec::new(), new: Vec::new() }
     }
 
     pub(crate) fn apply(
@@ -76,6 +143,7 @@ impl Applier {
                 self.write(txn, ledger, table, key, body, old, Mode::Merge)
             }
             Op::Delete { table, key, when } => self.delete(txn, ledger, table, key, when),
+            Op::Message { table, key, message } => self.message(txn, ledger, table, key, message),
             Op::Expire { table, key } => self.expire(txn, ledger, table, key),
         }
     }
@@ -145,7 +213,7 @@ impl Applier {
         new.clear();
         meta.push(&mut new);
         state.layout.push_body(&mut new, key, &rest, &meta);
-        let stored = self.store(txn, ledger, table, &state, key, &new, &meta);
+        let stored = self.store(txn, ledger, table, &state, key, &new, &body.extra);
         self.new = new;
         stored?;
         Ok(outcome(key, meta, old))
@@ -153,21 +221,59 @@ impl Applier {
 
     #[allow(clippy::too_many_arguments, reason = "the parts of one operation, used once")]
     fn store(
-        &self,
+        &mut self,
         txn: &mut RwTxn<'_>,
         ledger: &mut Ledger,
         table: &Table,
         state: &TableState,
         key: &Key,
         value: &[u8],
-        meta: &Meta,
+        extra: &Bytes,
     ) -> Result<(), Error> {
-        let body = record::read(value)?.body;
+        let Record { meta, body } = record::read(value)?;
         self.update_indexes(txn, state, key, Some(body))?;
         self.update_expiry(txn, state, key, meta.expires_ms)?;
         table.records().put(txn, key.as_bytes(), value)?;
-        ledger.appended(log::append(txn, self.log, table.id(), meta, Operation::Put, key)?);
+        let body = Body::Stored(body);
+        let write = Write { operation: Operation::Put, key, meta: &meta, body, extra };
+        self.log(txn, ledger, table, &write)
+    }
+
+    /// Appends to the log, and keeps for the observer what it wants.
+    fn log(
+        &mut self,
+        txn: &mut RwTxn<'_>,
+        ledger: &mut Ledger,
+        table: &Table,
+        write: &Write<'_>,
+    ) -> Result<(), Error> {
+        let interest = self.collector.interest(table.id());
+        let entry = write.entry(interest == Interest::Durable);
+        ledger.appended(log::append(txn, self.log, table.id(), &entry)?);
+        self.collector.keep(interest, || write.event(table));
         Ok(())
+    }
+
+    fn message(
+        &mut self,
+        txn: &mut RwTxn<'_>,
+        ledger: &mut Ledger,
+        table: &Table,
+        key: &Key,
+        message: &Message,
+    ) -> Result<Outcome, Error> {
+        let Message { body, extra, expires_ms } = message;
+        let meta = Meta {
+            version: ledger.version(),
+            updated_ms: hlc::now_ms(),
+            expires_ms: *expires_ms,
+            sequence: ledger.sequence(txn, table.id())?,
+            ..Meta::default()
+        };
+        let body = Body::Message(body);
+        let write = Write { operation: Operation::Message, key, meta: &meta, body, extra };
+        self.log(txn, ledger, table, &write)?;
+        Ok(outcome(key, meta, None))
     }
 
     fn delete(
@@ -222,7 +328,9 @@ impl Applier {
         self.update_indexes(txn, &state, key, None)?;
         self.update_expiry(txn, &state, key, 0)?;
         table.records().delete(txn, key.as_bytes())?;
-        ledger.appended(log::append(txn, self.log, table.id(), &meta, Operation::Delete, key)?);
+        let (body, extra) = (Body::None, &Bytes::new());
+        let write = Write { operation: Operation::Delete, key, meta: &meta, body, extra };
+        self.log(txn, ledger, table, &write)?;
         Ok(outcome(key, meta, Some(previous)))
     }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::date;
@@ -38,6 +39,8 @@ pub struct Prepared {
     pub(crate) lifetime_ms: Option<u64>,
     /// Flags of the record.
     pub(crate) flags: u8,
+    /// What the change log tells beside the record.
+    pub(crate) extra: Bytes,
     key: Option<Key>,
 }
 
@@ -72,6 +75,18 @@ impl Prepared {
     pub fn as_content(mut self) -> Prepared {
         self.flags |= record::FLAG_CONTENT;
         self
+    }
+
+    /// Tells subscribers something beside the record, which does not keep it.
+    #[must_use]
+    pub fn with_extra(mut self, extra: Bytes) -> Prepared {
+        self.extra = extra;
+        self
+    }
+
+    /// Memory that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.rest.capacity() + self.extra.len()
     }
 
     /// The key that the body itself names, if any.
@@ -109,6 +124,7 @@ impl<'s> Preparation<'s> {
             created_ms: None,
             lifetime_ms: None,
             flags: 0,
+            extra: Bytes::new(),
             key: None,
         };
         let given = vec![false; schema.attributes.len()];

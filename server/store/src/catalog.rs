@@ -32,6 +32,7 @@ pub(crate) mod db_name {
 const FORMAT: &[u8] = b"format";
 const TABLE_PREFIX: &[u8] = b"table/";
 const NEXT_TABLE: &[u8] = b"next_table";
+const EPOCH: &[u8] = b"epoch";
 const CLOCK: &[u8] = b"clock";
 const LOG_BYTES: &[u8] = b"log_bytes";
 const SEQUENCE: &[u8] = b"sequence/";
@@ -58,6 +59,17 @@ pub(crate) fn format(txn: &RoTxn<'_>, meta: Handle) -> Result<Option<u32>, Error
 
 pub(crate) fn put_format(txn: &mut RwTxn<'_>, meta: Handle, format: u32) -> Result<(), Error> {
     Ok(meta.put(txn, FORMAT, &format.to_le_bytes())?)
+}
+
+/// The number that the database was given at random when it was created, given now if there is none.
+pub(crate) fn epoch(txn: &mut RwTxn<'_>, meta: Handle) -> Result<u64, Error> {
+    if let Some(bytes) = meta.get(txn, EPOCH)? {
+        return bytes.try_into().map(u64::from_le_bytes).map_err(|_| damaged("the epoch"));
+    }
+    let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+    let epoch = high ^ low;
+    meta.put(txn, EPOCH, &epoch.to_le_bytes())?;
+    Ok(epoch)
 }
 
 /// All tables.

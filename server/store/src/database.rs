@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
@@ -22,9 +22,12 @@ use crate::migrate;
 use crate::options::CurrentOptions;
 use crate::space::Space;
 use crate::stats::{Counters, DatabaseStats};
-use crate::store::RootLock;
+use crate::store::{Hooks, RootLock};
 use crate::table::Table;
 use crate::writer::{Done, Op, Outcome, Request, Writer};
+
+/// Databases opened by this process.
+static OPENED: AtomicU32 = AtomicU32::new(0);
 
 /// An open database. Dropping the last handle waits for the writes that were submitted.
 pub struct Database {
@@ -39,6 +42,9 @@ pub struct Database {
 /// What tables, queries and the writer need of their database.
 pub(crate) struct Shared {
     pub(crate) name: String,
+    /// Among the databases that this process has opened.
+    pub(crate) number: u32,
+    epoch: u64,
     pub(crate) environment: Environment,
     pub(crate) meta: Handle,
     pub(crate) log: Handle,
@@ -64,27 +70,30 @@ impl Database {
         name: &str,
         directory: &Path,
         options: CurrentOptions,
-        evaluator: Evaluator,
+        hooks: Hooks,
         space: Arc<Space>,
         lock: Arc<RootLock>,
     ) -> Result<Database, Error> {
         let environment = env::open(directory, &options.load())?;
         let own = [db_name::META.to_owned(), db_name::LOG.to_owned()];
-        let (handles, (meta, log, entries, ledger)) =
+        let (handles, (meta, log, epoch, entries, ledger)) =
             env::create(environment, &own, |txn, handles| {
                 let [meta, log] = handles else { return Err(Error::TablesFull) };
                 migrate::run(txn, *meta)?;
+                let epoch = catalog::epoch(txn, *meta)?;
                 let entries = catalog::entries(txn, *meta)?;
-                Ok((*meta, *log, entries, Ledger::load(txn, *meta)?))
+                Ok((*meta, *log, epoch, entries, Ledger::load(txn, *meta)?))
             })?;
         drop(handles);
         let shared = Arc::new(Shared {
             name: name.to_owned(),
+            number: OPENED.fetch_add(1, Ordering::Relaxed),
+            epoch,
             environment,
             meta,
             log,
             options,
-            evaluator,
+            evaluator: hooks.evaluator,
             counters: Counters::default(),
             load: Load::default(),
             failed: AtomicBool::new(false),
@@ -94,7 +103,7 @@ impl Database {
         shared.counters.log_bytes.set(ledger.log_bytes);
         let tables = open_tables(&shared, entries)?;
         let (requests, receiver) = bounded(shared.options.load().queue_max);
-        let writer = Writer::new(shared.clone(), receiver, ledger);
+        let writer = Writer::new(shared.clone(), receiver, ledger, hooks.observing);
         let writer = thread::Builder::new()
             .name(format!("writer {name}"))
             .spawn(move || writer.run())
@@ -111,6 +120,12 @@ impl Database {
     /// Name of the database.
     pub fn name(&self) -> &str {
         &self.shared.name
+    }
+
+    /// A number made at random when the database was created: with another one, sequence numbers
+    /// mean something else.
+    pub fn epoch(&self) -> u64 {
+        self.shared.epoch
     }
 
     /// The table of this name, if it was ever defined.
@@ -131,6 +146,18 @@ impl Database {
     pub fn read(&self) -> Result<ReadTxn<'_>, Error> {
         self.check_failed()?;
         self.shared.read()
+    }
+
+    /// [`Database::read`] for a subscriber that has just registered: the observer is told of every
+    /// commit that this transaction does not hold.
+    ///
+    /// # Errors
+    /// As [`Database::read`].
+    pub fn read_registered(&self) -> Result<ReadTxn<'_>, Error> {
+        // The registration is seen before what is committed now is looked at; the writer has the
+        // same between its commit and its question.
+        fence(Ordering::SeqCst);
+        self.read()
     }
 
     /// Whether the database can be used no more until the process has restarted: LMDB refuses all

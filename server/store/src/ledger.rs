@@ -60,6 +60,11 @@ impl Ledger {
         self.clock
     }
 
+    /// The last sequence number of a table, if it was written to since the database was opened.
+    pub(crate) fn last_sequence(&self, table: u32) -> Option<u64> {
+        self.sequences.get(&table).map(|(last, _)| *last)
+    }
+
     /// The next sequence number of a table.
     pub(crate) fn sequence(&mut self, txn: &RwTxn<'_>, table: u32) -> Result<u64, Error> {
         let last = match self.sequences.get(&table) {

@@ -46,10 +46,13 @@ impl Drop for Held {
 pub(crate) fn bytes(ops: &[Op]) -> usize {
     let one = |op: &Op| match op {
         Op::Put { key, body, .. } | Op::Patch { key, body, .. } => {
-            key.as_bytes().len() + body.rest.capacity()
+            key.as_bytes().len() + body.bytes()
         }
         Op::Insert { key, body, .. } => {
-            key.as_ref().map_or(0, |key| key.as_bytes().len()) + body.rest.capacity()
+            key.as_ref().map_or(0, |key| key.as_bytes().len()) + body.bytes()
+        }
+        Op::Message { key, message, .. } => {
+            key.as_bytes().len() + message.body.len() + message.extra.len()
         }
         Op::Delete { key, .. } | Op::Expire { key, .. } => key.as_bytes().len(),
     };

@@ -4,6 +4,7 @@
 //! database runs the steps it lacks in one transaction, and refuses one of a later format.
 
 mod expiry;
+mod messages;
 
 use heed::RwTxn;
 
@@ -15,7 +16,7 @@ use crate::error::Error;
 type Step = fn(&mut RwTxn<'_>, Handle) -> Result<(), Error>;
 
 /// The step at position n leads from format n + 1 to n + 2.
-const STEPS: &[Step] = &[expiry::run];
+const STEPS: &[Step] = &[expiry::run, messages::run];
 
 /// The format this build writes.
 pub(crate) const FORMAT: u32 = 1 + STEPS.len() as u32;

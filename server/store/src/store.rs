@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use crate::computed::Evaluator;
 use crate::database::Database;
 use crate::error::Error;
+use crate::observer::Observing;
 use crate::options::{CurrentOptions, Options};
 use crate::space::Space;
 use crate::stats::DatabaseStats;
@@ -26,7 +27,7 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     path: PathBuf,
     options: CurrentOptions,
-    evaluator: Evaluator,
+    hooks: Hooks,
     space: Arc<Space>,
     root: PathBuf,
     lock: Arc<RootLock>,
@@ -34,6 +35,15 @@ struct Inner {
     /// Held while a database is opened, so that each is opened once and no one else waits.
     opening: Mutex<()>,
     _sweeper: Sweeper,
+}
+
+/// What whoever opens a store brings along.
+#[derive(Clone, Default)]
+pub struct Hooks {
+    /// Makes the values that are not stored.
+    pub evaluator: Evaluator,
+    /// Is told of commits.
+    pub observing: Observing,
 }
 
 /// An exclusive lock on a root and on the directory of its databases, held while this lives.
@@ -49,10 +59,10 @@ impl Store {
     /// [`Error::Locked`] when another store has either directory, [`Error::ForeignRoot`] when Harper on
     /// Node wrote it, [`Error::File`] when the file system refuses.
     pub fn open(root: &Path, path: &Path, options: Options) -> Result<Store, Error> {
-        Store::open_with(root, path, options, Evaluator::default())
+        Store::open_with(root, path, options, Hooks::default())
     }
 
-    /// [`Store::open`] with what makes the values that are not stored.
+    /// [`Store::open`] with what evaluates and who is told.
     ///
     /// # Errors
     /// As [`Store::open`].
@@ -60,7 +70,7 @@ impl Store {
         root: &Path,
         path: &Path,
         options: Options,
-        evaluator: Evaluator,
+        hooks: Hooks,
     ) -> Result<Store, Error> {
         for directory in [root, path] {
             fs::create_dir_all(directory)
@@ -77,7 +87,7 @@ impl Store {
             path: path.to_owned(),
             root: root.to_owned(),
             options,
-            evaluator,
+            hooks,
             space: Arc::new(space),
             lock: Arc::new(lock),
             databases,
@@ -110,8 +120,8 @@ impl Store {
             .map_err(|source| Error::file("creating", &directory, source))?;
         let (options, space, lock) =
             (inner.options.clone(), inner.space.clone(), inner.lock.clone());
-        let evaluator = inner.evaluator.clone();
-        let database = Arc::new(Database::open(name, &directory, options, evaluator, space, lock)?);
+        let hooks = inner.hooks.clone();
+        let database = Arc::new(Database::open(name, &directory, options, hooks, space, lock)?);
         for entries in [&directory, &inner.path, &inner.root] {
             sync_entries(entries)?;
         }

@@ -16,7 +16,7 @@ use crate::join::{Join, Related};
 use crate::json;
 use crate::key::Key;
 use crate::layout::Layout;
-use crate::log::{self, Change};
+use crate::observer::TableId;
 use crate::query::{Query, QueryRun};
 use crate::record::{self, Record};
 use crate::schema::TableSchema;
@@ -82,6 +82,11 @@ impl Table {
         &self.0.shared.name
     }
 
+    /// The table's number, by which an [`Observer`](crate::Observer) knows it.
+    pub fn identity(&self) -> TableId {
+        TableId { database: self.0.shared.number, table: self.0.id }
+    }
+
     /// The record with a key, in place: valid as long as the transaction.
     ///
     /// # Errors
@@ -127,17 +132,6 @@ impl Table {
     /// another database.
     pub fn related(&self, join: &Join) -> Result<Related, Error> {
         Related::new(self, join)
-    }
-
-    /// Writes after a sequence number, oldest first, at most `max`. A subscriber that keeps the
-    /// last sequence number it has seen misses nothing.
-    ///
-    /// # Errors
-    /// [`Error::LogTruncated`] when the log no longer reaches back that far, or never came as far
-    /// as `after`, as when the database was replaced by an older one: read the table anew and go on from [`Table::last_sequence`] in the same transaction.
-    pub fn changes(&self, txn: &ReadTxn<'_>, after: u64, max: usize) -> Result<Vec<Change>, Error> {
-        let last = self.last_sequence(txn)?;
-        log::changes(txn.inner(), self.0.shared.log, self.0.id, after, last, max)
     }
 
     /// Sequence number of the last write, 0 if there was none.

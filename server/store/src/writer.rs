@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use heed::RwTxn;
 
 use crate::batch::Applier;
 use crate::body::Prepared;
+use crate::collector::Collector;
 use crate::database::Shared;
 use crate::error::Error;
 use crate::hlc;
@@ -22,6 +24,7 @@ use crate::key::Key;
 use crate::ledger::Ledger;
 use crate::load::Held;
 use crate::log::{self, PRUNED_MAX};
+use crate::observer::Observing;
 use crate::precondition::Precondition;
 use crate::record::Meta;
 use crate::table::Table;
@@ -75,6 +78,15 @@ pub enum Op {
         /// What must hold of the record that is there.
         when: Precondition,
     },
+    /// Appends a message to the table's change log; no record changes.
+    Message {
+        /// The table.
+        table: Table,
+        /// Where in the table it belongs; there need not be such a record.
+        key: Key,
+        /// What subscribers are told.
+        message: Message,
+    },
     /// Removes a record whose time has passed; one that lives is left.
     Expire {
         /// The table.
@@ -84,13 +96,24 @@ pub enum Op {
     },
 }
 
+/// A message for the subscribers of a key.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Message {
+    /// Its bytes.
+    pub body: Bytes,
+    /// What is told beside them, in an encoding of the writer's own.
+    pub extra: Bytes,
+    /// When it expires, in milliseconds since 1970; 0: never.
+    pub expires_ms: u64,
+}
+
 /// What became of one operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// The record's key, generated or given.
     pub key: Key,
-    /// What the record now has; for a deletion its own version and sequence, all zero when there
-    /// was nothing to delete.
+    /// What the record now has; for a message or a deletion its own version and sequence, all zero
+    /// when there was nothing to delete.
     pub meta: Meta,
     /// Whether there was a record before.
     pub existed: bool,
@@ -115,6 +138,7 @@ impl Op {
             | Op::Insert { table, .. }
             | Op::Patch { table, .. }
             | Op::Delete { table, .. }
+            | Op::Message { table, .. }
             | Op::Expire { table, .. } => table,
         }
     }
@@ -132,8 +156,13 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(shared: Arc<Shared>, requests: Receiver<Request>, ledger: Ledger) -> Writer {
-        let applier = Applier::new(shared.log);
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        requests: Receiver<Request>,
+        ledger: Ledger,
+        observing: Observing,
+    ) -> Writer {
+        let applier = Applier::new(shared.log, Collector::new(observing, shared.number));
         Writer { shared, requests, ledger, applier, commits_until_prune: 0 }
     }
 
@@ -220,6 +249,7 @@ impl Writer {
 
     fn transaction(&mut self, requests: &[Request]) -> Result<Vec<Answer>, Error> {
         let shared = self.shared.clone();
+        self.applier.collector.begin(requests, shared.options.load().batch_bytes_max);
         let mut txn = shared.environment.write_txn()?;
         let (clock, appended) = (self.ledger.clock(), self.ledger.log_appended);
         let mut answers = Vec::with_capacity(requests.len());
@@ -237,13 +267,14 @@ impl Writer {
             self.prune(&mut txn, self.ledger.log_appended - appended)?;
             self.ledger.save(&mut txn)?;
             self.sync(txn)?;
+            self.applier.collector.tell(&self.ledger);
         }
         Ok(answers)
     }
 
     /// Runs several operations so that all or none of them stay in the transaction.
     fn nested(&mut self, txn: &mut RwTxn<'_>, ops: &[Op]) -> Answer {
-        let before = self.ledger.clone();
+        let (before, mark) = (self.ledger.clone(), self.applier.collector.mark());
         let shared = self.shared.clone();
         let mut nested = shared.environment.nested_write_txn(txn)?;
         let outcomes =
@@ -256,6 +287,7 @@ impl Writer {
             Err(error) => {
                 nested.abort();
                 self.ledger = before;
+                self.applier.collector.rewind(mark);
                 Err(error)
             }
         }
@@ -360,7 +392,7 @@ mod tests {
         let ledger = Ledger::load(&txn, shared.meta).unwrap();
         drop(txn);
         let (sender, receiver) = bounded(1);
-        (sender, Writer::new(shared, receiver, ledger))
+        (sender, Writer::new(shared, receiver, ledger, Observing::default()))
     }
 
     fn insert(table: &Table) -> Op {

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use common::{attribute, commit, compare, delete, number, options, patch, put, run, schema};
 use harper_store::{
-    Attribute, Comparator, Computed, Database, Evaluate, Evaluator, Filter, Kind, Prepared, Query,
-    Sort, Store, Table, TableSchema,
+    Attribute, Comparator, Computed, Database, Evaluate, Evaluator, Filter, Hooks, Kind, Prepared,
+    Query, Sort, Store, Table, TableSchema,
 };
 use serde_json::Value as Json;
 use tempfile::TempDir;
@@ -32,7 +32,8 @@ impl Evaluate for Times {
 
 fn open(root: &TempDir) -> Store {
     let evaluator = Evaluator::new(Arc::new(Times::default()));
-    Store::open_with(root.path(), &root.path().join("database"), options(), evaluator).unwrap()
+    let hooks = Hooks { evaluator, ..Hooks::default() };
+    Store::open_with(root.path(), &root.path().join("database"), options(), hooks).unwrap()
 }
 
 fn with(from: &str, version: &str, indexed: bool) -> TableSchema {

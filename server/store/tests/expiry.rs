@@ -150,7 +150,7 @@ fn the_sweep_removes_records_index_entries_and_tells_the_log() {
     eventually("all are removed", || expired() == 600);
     assert_eq!(count(&database, &table), 1);
     let txn = database.read().unwrap();
-    let changes = table.changes(&txn, 0, 10_000).unwrap();
+    let changes = common::events(&txn, &table, 0, 10_000).unwrap().events;
     let deleted = changes.iter().filter(|change| change.operation == Operation::Delete).count();
     assert_eq!(deleted, 600);
     drop(txn);
@@ -193,7 +193,7 @@ fn a_table_can_begin_and_cease_to_expire() {
     assert_eq!(count(&database, &table), 2);
     let is_removed = || {
         let txn = database.read().unwrap();
-        let changes = table.changes(&txn, 0, 10).unwrap();
+        let changes = common::events(&txn, &table, 0, 10).unwrap().events;
         changes.iter().any(|change| change.operation == Operation::Delete)
     };
     eventually("it is removed", is_removed);

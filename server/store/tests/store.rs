@@ -8,7 +8,8 @@ use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use common::{
-    Fixture, attribute, commit, compare, delete, get, insert, key, options, patch, put, run, schema,
+    Fixture, attribute, commit, compare, delete, events, get, insert, key, options, patch, put,
+    run, schema,
 };
 use harper_store::{
     Attribute, Comparator, Error, Invalid, Kind, Meta, Op, Operation, Options, Precondition,
@@ -263,15 +264,16 @@ fn the_change_log_tells_every_write_until_it_is_pruned() {
     commit(&database, delete(&table, "a")).unwrap();
     {
         let txn = database.read().unwrap();
-        let changes = table.changes(&txn, 0, 10).unwrap();
-        assert_eq!(changes.len(), 2);
-        assert_eq!((changes[0].sequence, changes[0].operation), (1, Operation::Put));
-        assert_eq!((changes[1].sequence, changes[1].operation), (2, Operation::Delete));
-        assert_eq!(changes[1].key, key(&table, "a"));
-        assert_eq!(table.changes(&txn, 1, 10).unwrap(), changes[1..]);
-        assert_eq!(table.changes(&txn, 0, 1).unwrap(), changes[..1]);
-        assert!(table.changes(&txn, 2, 10).unwrap().is_empty());
-        assert!(matches!(table.changes(&txn, 3, 10), Err(Error::LogTruncated)));
+        let told = events(&txn, &table, 0, 10).unwrap();
+        assert_eq!((told.reached, told.last), (2, 2));
+        let [deleted] = &*told.events else { panic!("the write was overtaken: {told:?}") };
+        assert_eq!((deleted.sequence, deleted.operation), (2, Operation::Delete));
+        assert_eq!(deleted.key, key(&table, "a"));
+        assert_eq!(events(&txn, &table, 1, 10).unwrap().events, told.events);
+        let first = events(&txn, &table, 0, 1).unwrap();
+        assert_eq!((first.events.len(), first.reached), (0, 1));
+        assert!(events(&txn, &table, 2, 10).unwrap().events.is_empty());
+        assert!(matches!(events(&txn, &table, 3, 10), Err(Error::LogTruncated)));
     }
     for at in 0..200 {
         commit(&database, put(&table, &format!("key {at}"), "{}")).unwrap();
@@ -279,10 +281,10 @@ fn the_change_log_tells_every_write_until_it_is_pruned() {
     let stats = fixture.store.as_ref().unwrap().stats();
     assert!((1000..3000).contains(&stats[0].log_bytes), "{}", stats[0].log_bytes);
     let txn = database.read().unwrap();
-    assert!(matches!(table.changes(&txn, 0, 10), Err(Error::LogTruncated)));
+    assert!(matches!(events(&txn, &table, 0, 10), Err(Error::LogTruncated)));
     let last = table.last_sequence(&txn).unwrap();
     assert_eq!(last, 202);
-    assert_eq!(table.changes(&txn, last - 5, 10).unwrap().len(), 5);
+    assert_eq!(events(&txn, &table, last - 5, 10).unwrap().events.len(), 5);
 }
 
 #[test]
@@ -295,7 +297,7 @@ fn old_entries_leave_the_log() {
         std::thread::sleep(Duration::from_millis(1));
     }
     let txn = database.read().unwrap();
-    assert!(matches!(table.changes(&txn, 0, 10), Err(Error::LogTruncated)));
+    assert!(matches!(events(&txn, &table, 0, 10), Err(Error::LogTruncated)));
 }
 
 #[test]

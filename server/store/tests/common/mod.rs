@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use harper_store::{
-    Attribute, Budget, Comparator, Database, Error, Filter, Key, Kind, Op, Options, Outcome,
-    Precondition, Prepared, Query, Sort, Step, Store, Table, TableSchema, Value,
+    Attribute, Budget, Comparator, Database, Error, Events, Filter, Key, Kind, Op, Options,
+    Outcome, Precondition, Prepared, Query, ReadTxn, Sort, Step, Store, Stretch, Table,
+    TableSchema, Value,
 };
 use tempfile::TempDir;
 
@@ -84,6 +85,16 @@ pub(crate) fn get(database: &Database, table: &Table, id: &str) -> Option<String
     let txn = database.read().unwrap();
     let record = table.get(&txn, &key(table, id)).unwrap();
     record.map(|record| String::from_utf8(record.body.to_vec()).unwrap())
+}
+
+/// What happened after a sequence number, as the log tells it, of at most `entries_max` entries.
+pub(crate) fn events(
+    txn: &ReadTxn<'_>,
+    table: &Table,
+    after: u64,
+    entries_max: usize,
+) -> Result<Events, Error> {
+    table.events_after(txn, after, Stretch { entries_max, bytes_max: usize::MAX }, |_| true)
 }
 
 /// Runs a query to its end in steps of `rows_max` entries.
