@@ -166,7 +166,7 @@ impl Code {
 }
 
 /// An answer that is an error.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Failure {
     /// What kind it is.
     pub code: Code,

@@ -115,7 +115,7 @@ pub(crate) enum Rejected {
     Http2Resets,
     /// `http.timeout` of a stream of HTTP/2.
     Http2Stalled,
-    /// `query.heldBytesMax`.
+    /// `query.heldBytesMax`: a list in MessagePack, or a record with related ones.
     HeldBytes,
     /// `http.rateLimit`.
     RateLimit,

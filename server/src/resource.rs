@@ -14,6 +14,7 @@ mod prepare;
 pub(crate) mod query;
 mod range;
 mod read;
+mod record;
 pub(crate) mod rows;
 pub(crate) mod select;
 pub(crate) mod table;

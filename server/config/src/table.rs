@@ -250,7 +250,7 @@ pub const KEYS: &[Key] = &[
         "query.heldBytesMax",
         Bytes,
         "16M",
-        "Bytes of one query's result that are held because its type, MessagePack, begins with the number of records; more is answered with 400.",
+        "Bytes of one query's result that are held because its type, MessagePack, begins with the number of records, and of one record with the related ones that `select( )` asks for; more is answered with 400.",
     )
     .live(),
     key("query.scanRecordsMax", Int(0, 1 << 40), "10000000", "Records that one query may read without returning them, as when no condition has an index; more is answered with 400. 0 allows any number.").live(),

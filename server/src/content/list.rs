@@ -1,9 +1,12 @@
 //! A list of values in a format, made record by record, so that it can be sent as it is made.
 
 use super::{EncodeError, Format, csv, form, msgpack, text, typed, yaml};
-use crate::error::{Answer, Failure};
+use crate::error::{Answer, Code, Failure};
 use harper_store::TableSchema;
 use std::sync::Arc;
+
+/// Columns that the records of a list may have beyond those that are declared: each is a comma in every row.
+const OTHER_COLUMNS_MAX: usize = 1000;
 
 /// The columns of a CSV list.
 #[derive(Clone, Debug)]
@@ -22,7 +25,7 @@ pub(crate) struct List {
     out: Vec<u8>,
     count: u32,
     /// CSV: the columns, once they are known; until then the rows wait.
-    columns: Vec<String>,
+    columns: csv::Columns,
     /// Whether the columns are as they were given.
     is_selected: bool,
     is_begun: bool,
@@ -38,7 +41,7 @@ impl List {
             Some(Columns::Declared(names)) => (false, names),
             None => (false, Vec::new()),
         };
-        let (out, waiting) = (Vec::new(), Vec::new());
+        let (out, waiting, columns) = (Vec::new(), Vec::new(), csv::Columns::new(columns));
         Self { format, schema, out, count: 0, columns, is_selected, is_begun: false, waiting }
     }
 
@@ -102,11 +105,10 @@ impl List {
     /// What can be sent now; `is_last` ends the list. Nothing comes before the first value.
     ///
     /// # Errors
-    /// 500 when a waiting row is not JSON.
+    /// 400 for a table with too many columns; 500 when a waiting row is not JSON.
     pub(crate) fn take(&mut self, is_last: bool) -> Answer<Vec<u8>> {
         if self.format == Format::Csv && !self.is_begun && (is_last || !self.waiting.is_empty()) {
-            self.begin_table()
-                .map_err(|error| Failure::internal("a record could not be written", &error))?;
+            self.begin_table()?;
         }
         if is_last {
             return Ok(self.end());
@@ -114,14 +116,24 @@ impl List {
         Ok(if self.format == Format::MsgPack { Vec::new() } else { std::mem::take(&mut self.out) })
     }
 
-    fn begin_table(&mut self) -> Result<(), EncodeError> {
+    fn begin_table(&mut self) -> Answer<()> {
         let rows = std::mem::take(&mut self.waiting);
+        let damaged = |error| Failure::internal("a record could not be written", &error);
+        let columns_max = self.columns.len() + OTHER_COLUMNS_MAX;
         for row in rows.iter().filter(|_| !self.is_selected) {
-            csv::add_columns(&mut self.columns, row)?;
+            self.columns.add(row).map_err(damaged)?;
+            if self.columns.len() > columns_max {
+                let sentence = format!(
+                    "The records have more than {OTHER_COLUMNS_MAX} attributes that are not declared, each a \
+                     column of CSV: name some with select( ), or ask for another type"
+                );
+                return Err(Failure::new(Code::InvalidQuery, sentence));
+            }
         }
         csv::push_header(&self.columns, &mut self.out);
         self.is_begun = true;
-        rows.iter().try_for_each(|row| csv::push_row(&self.columns, row, &mut self.out))
+        let mut rows = rows.iter();
+        rows.try_for_each(|row| csv::push_row(&self.columns, row, &mut self.out)).map_err(damaged)
     }
 
     fn end(&mut self) -> Vec<u8> {

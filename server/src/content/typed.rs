@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use harper_store::{Attribute, Kind, TableSchema};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// A value of a record.
@@ -33,7 +34,7 @@ pub(super) fn value<'a>(
 ) -> Result<Typed<'a>, EncodeError> {
     match schema {
         Some(schema) if text.first() == Some(&b'{') => Ok(members(&schema.attributes, text)?),
-        _ => Ok(serde_json::from_slice(text)?),
+        _ => Ok(any(std::str::from_utf8(text)?)?),
     }
 }
 
@@ -65,7 +66,28 @@ fn of<'a>(kind: &Kind, text: &'a str) -> Result<Typed<'a>, serde_json::Error> {
         }
         _ => None,
     };
-    found.map_or_else(|| serde_json::from_str(text), Ok)
+    found.map_or_else(|| any(text), Ok)
+}
+
+/// A value of no declared type.
+fn any(text: &str) -> Result<Typed<'_>, serde_json::Error> {
+    serde_json::from_str(text).or_else(|_| part_by_part(text))
+}
+
+/// The same of a text that serde refuses for a number beyond all doubles, which was once stored: that number is its text,
+/// so that the rest can be read.
+fn part_by_part(text: &str) -> Result<Typed<'_>, serde_json::Error> {
+    match text.as_bytes().first() {
+        Some(b'{') => members(&[], text.as_bytes()),
+        Some(b'[') => {
+            let items = json::items(text.as_bytes())?;
+            items.iter().map(|item| any(item.get())).collect::<Result<_, _>>().map(Typed::Array)
+        }
+        _ => {
+            let number = serde_json::from_str::<&RawValue>(text)?;
+            Ok(Typed::Text(Cow::Borrowed(number.get())))
+        }
+    }
 }
 
 fn bytes(value: Typed<'_>) -> Option<Typed<'_>> {
@@ -170,5 +192,28 @@ impl Serialize for Typed<'_> {
                 map.end()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_beyond_all_doubles_does_not_hide_the_rest() {
+        let attributes = vec![Attribute::new("id", Kind::Id), Attribute::new("f", Kind::Float)];
+        let schema = TableSchema::new("data", "T", attributes);
+        let text = |text| Typed::Text(Cow::Borrowed(text));
+        let record = br#"{"id":"1","f":-1e999,"x":{"y":[1,1E400]}}"#;
+        let inner = Typed::Array(vec![Typed::Whole(1), text("1E400")]);
+        let expected = vec![
+            ("id".into(), text("1")),
+            ("f".into(), text("-1e999")),
+            ("x".into(), Typed::Map(vec![("y".into(), inner)])),
+        ];
+        assert_eq!(value(Some(&schema), record).unwrap(), Typed::Map(expected));
+        assert_eq!(value(None, b"[1e999]").unwrap(), Typed::Array(vec![text("1e999")]));
+        assert!(value(None, b"[1e999").is_err());
+        assert!(value(None, b"nonsense").is_err());
     }
 }

@@ -1,22 +1,17 @@
 //! Bytes that are kept with their media type: records that were stored as they came, and attributes of type Bytes and
 //! Blob. They are answered as they are, whatever `Accept` says, and in parts where these are asked for.
 
-use super::failure::store_failure;
 use super::range::{self, Representation, Segment};
-use super::table::TableResource;
 use crate::content::json;
 use crate::error::{Answer, Failure};
 use crate::exchange::{Body, Request, Response};
-use crate::services::Services;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
-use harper_store::{Attribute, Key, Kind, TableSchema};
+use harper_store::{Attribute, Kind, TableSchema};
 use http::{HeaderValue, StatusCode, header};
 use std::ops::Range;
 
-/// Larger records are read on the pool.
-const INLINE_RECORD_BYTES_MAX: usize = 64 * 1024;
 /// Such an answer does not depend on `Accept`.
 const VARY: HeaderValue = HeaderValue::from_static("Accept-Encoding, Origin");
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -64,35 +59,11 @@ pub(super) fn attribute<'a, 's>(
     (is_binary(attribute) && !id.is_empty()).then_some((id, attribute))
 }
 
-/// The bytes, read here or, when the record is large, on the pool; none when there are none.
+/// The bytes in a stored record; none when there are none.
 ///
 /// # Errors
-/// 503 when the pool is full, 500 when the record cannot be read.
-pub(super) async fn load(
-    resource: &TableResource,
-    services: &Services,
-    key: &Key,
-    part: Part,
-    record_bytes: usize,
-) -> Answer<Option<Binary>> {
-    let (database, table) = (resource.database.clone(), resource.table.clone());
-    let (key, metrics) = (key.clone(), services.metrics.clone());
-    let read = move || {
-        let txn = database.read().map_err(|error| store_failure(&metrics, error))?;
-        let found = table.get(&txn, &key).map_err(|error| store_failure(&metrics, error))?;
-        match found {
-            Some(record) => extract(record.body, &part),
-            None => Ok(None),
-        }
-    };
-    if record_bytes <= INLINE_RECORD_BYTES_MAX {
-        return read();
-    }
-    services.block_on_pool(read).await?
-}
-
-/// The bytes in a stored record.
-fn extract(record: &[u8], part: &Part) -> Answer<Option<Binary>> {
+/// 500 when the record cannot be read.
+pub(super) fn extract(record: &[u8], part: &Part) -> Answer<Option<Binary>> {
     let damaged =
         |error: serde_json::Error| Failure::internal("a stored record cannot be read", &error);
     let value = match part {
@@ -132,18 +103,18 @@ fn decode(text: &str) -> Option<Bytes> {
 ///
 /// # Errors
 /// 416 when no part lies within.
-pub(super) fn answer(request: &Request, tag: HeaderValue, binary: Binary) -> Answer<Response> {
+pub(super) fn answer(
+    request: &Request,
+    tag: Option<&HeaderValue>,
+    binary: Binary,
+) -> Answer<Response> {
     let Binary { media_type, data } = binary;
-    let whole = Representation {
-        len: data.len() as u64,
-        tag: &tag,
-        modified: None,
-        media_type: &media_type,
-    };
+    let whole =
+        Representation { len: data.len() as u64, tag, modified: None, media_type: &media_type };
     let partial = range::partial(request, &whole)?;
     let mut response = Response::new(Body::default());
     let headers = response.headers_mut();
-    headers.insert(header::ETAG, tag);
+    headers.extend(tag.map(|tag| (header::ETAG, tag.clone())));
     headers.insert(header::VARY, VARY);
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

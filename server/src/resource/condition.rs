@@ -57,6 +57,12 @@ impl Validators {
         }))
     }
 
+    /// The tag of the representation, if it has one.
+    #[must_use]
+    pub(super) fn tag(&self) -> Option<&HeaderValue> {
+        self.tag.as_ref()
+    }
+
     /// Adds `ETag`, `Last-Modified` and, for a record that expires, `Cache-Control`. What a login was needed for is
     /// for nobody else's cache (RFC 9111 §3.5).
     pub(super) fn describe(&self, headers: &mut HeaderMap) {

@@ -3,7 +3,7 @@
 
 use super::failure::store_failure;
 use super::guard;
-use super::select::{Reading, Selection};
+use super::select::{Reading, RelatedLimits, Selection};
 use crate::auth::access::View;
 use crate::content::List;
 use crate::error::{Answer, Code, Failure};
@@ -20,9 +20,6 @@ const FIRST: Budget = Budget { rows_max: 128, bytes_max: 16 * 1024 };
 /// What a later slice may cost; those run on the pool.
 const LATER: Budget = Budget { rows_max: 10_000, bytes_max: 64 * 1024 };
 
-/// Records that are read at once where each may bring related ones, which no budget counts.
-const RELATED_ROWS_MAX: usize = 16;
-
 /// A query under way.
 pub(crate) struct Rows {
     /// Where the records are.
@@ -36,7 +33,7 @@ pub(crate) struct Rows {
     /// The attributes to return.
     pub select: Option<Selection>,
     /// Related records that one record may bring with it.
-    pub related_max: usize,
+    pub related: RelatedLimits,
     /// What the asker may see.
     pub view: View,
     /// Counters of the worker that asked.
@@ -55,7 +52,10 @@ impl Rows {
     /// # Errors
     /// What the first slice that returns something runs into; later errors break off the body.
     pub(crate) async fn body(mut self, services: &Services) -> Answer<Body> {
-        let mut slice = self.slice(FIRST)?;
+        let mut slice = match self.brings_related() {
+            true => Slice { bytes: Vec::new(), is_last: false },
+            false => self.slice(FIRST)?,
+        };
         // the head of the answer waits for the first record, so that a failing query gets its error status
         while slice.bytes.is_empty() && !slice.is_last {
             (self, slice) = services
@@ -88,15 +88,17 @@ impl Rows {
         }))
     }
 
+    fn brings_related(&self) -> bool {
+        self.select.as_ref().is_some_and(Selection::has_related)
+    }
+
     fn slice(&mut self, budget: Budget) -> Answer<Slice> {
-        let Self { database, run, list, held_bytes_max, select, related_max, view, metrics } = self;
+        // no budget counts related records, so each record that brings some is looked at by itself
+        let rows_max = if self.brings_related() { 1 } else { budget.rows_max };
+        let Self { database, run, list, held_bytes_max, select, related, view, metrics } = self;
         let txn = database.read().map_err(|error| store_failure(metrics, error))?;
-        let mut reading = Reading::new(&txn, metrics, *related_max);
+        let mut reading = Reading::new(&txn, metrics, *related);
         let (mut scratch, mut bytes, mut failed) = (Vec::new(), 0, None);
-        let rows_max = match select {
-            Some(select) if select.has_related() => budget.rows_max.min(RELATED_ROWS_MAX),
-            _ => budget.rows_max,
-        };
         let (mut rows, mut step) = (0, Step::More);
         while step == Step::More && rows < budget.rows_max && bytes < budget.bytes_max {
             let part = Budget { rows_max, ..budget };

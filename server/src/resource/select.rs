@@ -68,10 +68,29 @@ pub(crate) struct Reading<'t> {
     pub txn: &'t ReadTxn<'t>,
     /// Counters of the worker.
     pub metrics: &'t WorkerMetrics,
-    /// Related records that one record may bring with it.
-    pub related_max: usize,
-    /// How many more it may.
+    /// What one record may bring with it.
+    pub limits: RelatedLimits,
+    /// How many more related records it may.
     left: usize,
+    /// Where what is written of the record begins.
+    start: usize,
+}
+
+/// Limits of the related records that one record may bring with it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RelatedLimits {
+    /// How many.
+    pub records_max: usize,
+    /// Bytes of the record's text with them.
+    pub bytes_max: usize,
+}
+
+impl RelatedLimits {
+    /// As they are configured.
+    #[must_use]
+    pub(crate) fn of(config: &harper_config::Query) -> Self {
+        Self { records_max: config.related_records_max, bytes_max: config.held_bytes_max }
+    }
 }
 
 /// A record, or an object within one, taken apart.
@@ -86,18 +105,28 @@ impl<'t> Reading<'t> {
     pub(crate) fn new(
         txn: &'t ReadTxn<'t>,
         metrics: &'t WorkerMetrics,
-        related_max: usize,
+        limits: RelatedLimits,
     ) -> Self {
-        Self { txn, metrics, related_max, left: related_max }
+        Self { txn, metrics, limits, left: limits.records_max, start: 0 }
     }
 
-    fn count(&mut self) -> Answer<()> {
+    /// Counts one related record; what is written of the main one would then end at `end`.
+    fn count(&mut self, end: usize) -> Answer<()> {
+        let bytes_max = self.limits.bytes_max;
+        if end.saturating_sub(self.start) > bytes_max {
+            self.metrics.rejected(Rejected::HeldBytes);
+            let sentence = format!(
+                "One record with the related ones that are asked for has more than {bytes_max} bytes: \
+                 select( ) fewer attributes of them, or query the related table instead"
+            );
+            return Err(Failure::new(Code::InvalidQuery, sentence));
+        }
         if let Some(left) = self.left.checked_sub(1) {
             self.left = left;
             return Ok(());
         }
         self.metrics.rejected(Rejected::RelatedRecords);
-        let max = self.related_max;
+        let max = self.limits.records_max;
         let sentence = format!(
             "One record is related to more than {max} records that select( ) asks for: \
              query the related table instead"
@@ -224,14 +253,14 @@ impl Selection {
     /// Appends what is selected of a record as JSON text; false when it is one value and there is none.
     ///
     /// # Errors
-    /// 400 for more related records than one record may bring; 500 when the stored text is damaged.
+    /// 400 for more related records, or bytes of them, than one record may bring; 500 when the stored text is damaged.
     pub(crate) fn push<'t>(
         &self,
         record: Record<'t>,
         reading: &mut Reading<'t>,
         out: &mut Vec<u8>,
     ) -> Answer<bool> {
-        reading.left = reading.related_max;
+        (reading.left, reading.start) = (reading.limits.records_max, out.len());
         self.push_record(record, reading, out)
     }
 
@@ -383,7 +412,8 @@ fn push_related<'t>(
         out.push(b'[');
     }
     let mut push = |found: Record<'t>| -> Answer<()> {
-        reading.count()?;
+        let whole_bytes = if inner.is_none() { found.body.len() } else { 0 };
+        reading.count(out.len() + whole_bytes)?;
         if count > 0 {
             out.push(b',');
         }

@@ -1,6 +1,6 @@
 //! A table over HTTP: its description, its collection and its records (RFC 9110 §9.3).
 
-use super::binary::{self, Part};
+use super::binary;
 use super::extension;
 use super::failure::store_failure;
 use super::guard;
@@ -28,6 +28,7 @@ const ALLOW_COLLECTION: &str = "GET, HEAD, QUERY, POST, PUT, PATCH, DELETE, OPTI
 const ALLOW_DESCRIPTION: &str = "GET, HEAD, OPTIONS";
 
 /// A table that answers requests.
+#[derive(Clone)]
 pub(crate) struct TableResource {
     /// The path without slashes at its ends.
     pub path: String,
@@ -249,8 +250,7 @@ impl TableResource {
         match request.head.method {
             Method::GET | Method::HEAD => {
                 guard::check_seen(&access.view(&self.schema), &attribute.name)?;
-                let part = Part::Attribute(attribute.name.clone());
-                self.get_binary(services, request, &key?, part).await
+                self.get_bytes(services, request, &key?, &attribute.name).await
             }
             Method::PUT => {
                 write::attribute(self, services, request, &access, key?, attribute).await

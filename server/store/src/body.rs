@@ -216,7 +216,11 @@ impl<'s> Preparation<'s> {
         let indexed = attribute.is_some_and(|attribute| attribute.indexed);
         if let Some(attribute) = attribute {
             let Attribute { kind, required, .. } = attribute;
+            let before = self.violations.len();
             validate::check(kind, *required, name, raw, &mut self.violations);
+            if self.violations.len() > before {
+                return Ok(());
+            }
         }
         let value = self.push(name, raw)?;
         let elements = Elements::of(&self.prepared.rest[value..]);

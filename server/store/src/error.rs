@@ -223,6 +223,12 @@ pub enum Invalid {
         /// Levels allowed.
         max: usize,
     },
+    /// A number is larger than a double can be.
+    #[error("the number {number} is out of range")]
+    NumberRange {
+        /// The beginning of its text.
+        number: String,
+    },
     /// The body does not fit the schema: a sentence for each problem.
     #[error("{}", .0.join(". "))]
     Violations(Vec<String>),

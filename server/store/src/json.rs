@@ -88,7 +88,8 @@ fn syntax(error: &serde_json::Error) -> Invalid {
 ///
 /// # Errors
 /// [`Invalid::TooDeep`] beyond [`DEPTH_MAX`], counting from `depth`; [`Invalid::Syntax`] for an
-/// escaped surrogate without its other half, which stands for no character.
+/// escaped surrogate without its other half, which stands for no character;
+/// [`Invalid::NumberRange`] for a number that others could not read (RFC 8259 §6).
 pub(crate) fn push_compact(out: &mut Vec<u8>, text: &str, depth: usize) -> Result<(), Invalid> {
     let bytes = text.as_bytes();
     let (mut at, mut copied, mut depth) = (0, 0, depth);
@@ -97,6 +98,12 @@ pub(crate) fn push_compact(out: &mut Vec<u8>, text: &str, depth: usize) -> Resul
             b'"' => {
                 let end = skip_string(bytes, at);
                 check_surrogates(&bytes[at..end])?;
+                at = end;
+                continue;
+            }
+            b'-' | b'0'..=b'9' => {
+                let end = skip_number(bytes, at);
+                check_number(&text[at..end])?;
                 at = end;
                 continue;
             }
@@ -112,6 +119,18 @@ pub(crate) fn push_compact(out: &mut Vec<u8>, text: &str, depth: usize) -> Resul
         at += 1;
     }
     out.extend_from_slice(&bytes[copied..]);
+    Ok(())
+}
+
+/// Digits that every double has.
+const DOUBLE_DIGITS: usize = f64::MAX_10_EXP as usize;
+
+fn check_number(number: &str) -> Result<(), Invalid> {
+    // without an exponent it takes that many digits to be too large
+    let suspect = number.len() > DOUBLE_DIGITS || number.contains(['e', 'E']);
+    if suspect && !number.parse().is_ok_and(f64::is_finite) {
+        return Err(Invalid::NumberRange { number: shortened(number).to_owned() });
+    }
     Ok(())
 }
 
@@ -267,6 +286,12 @@ fn skip_string(bytes: &[u8], at: usize) -> usize {
     bytes.len()
 }
 
+/// Position after the number that begins at `at`.
+fn skip_number(bytes: &[u8], at: usize) -> usize {
+    let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+    at + bytes[at..].iter().take_while(|byte| is_part(byte)).count()
+}
+
 /// Position after the value that begins at `at`.
 fn skip_value(bytes: &[u8], at: usize) -> usize {
     match bytes.get(at) {
@@ -382,6 +407,19 @@ mod tests {
         assert_eq!(object(b"\xff").err(), Some(Invalid::NotUtf8));
         assert!(matches!(object(b"").err(), Some(Invalid::Syntax { .. })));
         assert!(matches!(object(b"{} x").err(), Some(Invalid::Syntax { .. })));
+    }
+
+    #[test]
+    fn numbers_keep_their_text_unless_they_are_out_of_range() {
+        let digits = "9".repeat(300);
+        for number in ["1.50", "-0", "1e308", "1E-999", "[1 , 2e5 ]", digits.as_str()] {
+            assert_eq!(compact(number).unwrap(), number.replace(' ', ""));
+        }
+        let long = "9".repeat(400);
+        for number in ["1e999", "-1e999", "[0,1E+400 ]", "{\"a\":1e309}", long.as_str()] {
+            assert!(matches!(compact(number), Err(Invalid::NumberRange { .. })), "{number}");
+        }
+        assert_eq!(compact("[ 1 ,\n2 ]").unwrap(), "[1,2]");
     }
 
     #[test]

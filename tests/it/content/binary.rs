@@ -2,6 +2,8 @@
 
 use crate::harness::{Client, Home, Reply, Server};
 use serde_json::json;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const SCHEMA: &str = "
 type Doc @table @export { id: ID @primaryKey name: String photo: Blob raw: Bytes }
@@ -79,6 +81,73 @@ fn large_bodies_go_the_same_way() {
     assert!(whole.body == bytes && !whole.has("content-encoding"), "a film is not compressed");
     let part = range(&client, "/Doc/1", "bytes=2999990-").expect(206);
     assert_eq!(part.body, bytes[2_999_990..]);
+}
+
+/// Reads a record that is overwritten all the while; the same tag must always stand for the same bytes.
+fn read_overwritten(client: &Client, seen: &mut HashMap<String, u8>) {
+    let tag = match client.get("/Doc/1") {
+        reply if reply.status == 200 => {
+            let first = reply.body[0];
+            assert!(reply.body.iter().all(|byte| *byte == first), "one version");
+            let known = *seen.entry(reply.header("etag").to_owned()).or_insert(first);
+            assert_eq!(known, first, "other bytes under the same tag");
+            reply.header("etag").to_owned()
+        }
+        reply => panic!("{reply}"),
+    };
+    let part = client.request("GET", "/Doc/1").header("range", "bytes=9-").header("if-range", &tag);
+    let part = part.send();
+    if part.status == 206 {
+        assert_eq!((part.header("etag"), part.body[0]), (tag.as_str(), seen[&tag]));
+    }
+}
+
+#[test]
+fn a_tag_never_stands_for_bytes_of_another_version() {
+    let server = start();
+    let client = server.client();
+    // large enough to be read on the pool
+    let version = |n: u8| vec![n; 96 * 1024];
+    put(&client, "/Doc/1", "image/png", version(0)).expect(204);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let (client, mut seen) = (server.client(), HashMap::new());
+                while !is_over.load(Ordering::Relaxed) {
+                    read_overwritten(&client, &mut seen);
+                }
+            });
+        }
+        for n in 0..250 {
+            put(&client, "/Doc/1", "image/png", version(n)).expect(204);
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_record_that_takes_another_form_meanwhile_is_there_all_the_same() {
+    let server = start();
+    let client = server.client();
+    let large = "x".repeat(100_000);
+    client.put("/Doc/1", "{}").expect(204);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let client = server.client();
+                while !is_over.load(Ordering::Relaxed) {
+                    client.get("/Doc/1").expect(200);
+                }
+            });
+        }
+        for _ in 0..100 {
+            put(&client, "/Doc/1", "text/plain", large.as_str()).expect(204);
+            client.put("/Doc/1", "{}").expect(204);
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
 }
 
 #[test]

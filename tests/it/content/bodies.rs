@@ -95,6 +95,8 @@ fn mistakes_are_named_with_their_place() {
         ("application/json", "null", "must be an object"),
         ("application/json", "\"x\"", "must be an object"),
         ("application/json", "{\"a\":1,}", "line 1 column"),
+        ("application/json", "{\"home\":[1e999]}", "number 1e999 is out of range"),
+        ("text/csv", "home\n1e999\n", "number 1e999 is out of range"),
         ("multipart/form-data; boundary=x", "nothing", "not valid multipart"),
     ];
     for (kind, body, part) in cases {

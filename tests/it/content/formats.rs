@@ -33,6 +33,43 @@ fn fill(client: &Client, count: usize) {
 }
 
 #[test]
+fn large_records_are_read_like_small_ones() {
+    let server = start();
+    let client = server.client();
+    let items: Vec<_> = (0..30_000).map(|n| json!({"n": n})).collect();
+    let record = json!({"id": "1", "any": items});
+    client.put("/T/1", &record.to_string()).expect(204);
+    assert!(client.get("/T/1").expect(200).json()["any"] == record["any"]);
+    let packed = msgpack(&ask(&client, "/T/1", "application/msgpack"));
+    assert_eq!(packed["any"][29_999]["n"], MsgPack::from(29_999));
+    let csv = ask(&client, "/T/1", "text/csv").text();
+    assert!(csv.contains("{\"\"n\"\":29999}"), "{}", &csv[..100]);
+    let tag = ask(&client, "/T/1", "application/cbor").header("etag").to_owned();
+    let again = client.request("GET", "/T/1").header("accept", "application/cbor");
+    again.header("if-none-match", &tag).send().expect(304);
+    client.request("GET", "/T/1").header("if-match", "\"x\"").send().expect(412);
+    client.request("GET", "/T/1").header("accept", "image/png").send().expect(406);
+}
+
+#[test]
+fn a_list_in_csv_has_a_limit_of_columns() {
+    let server = start();
+    let client = server.client();
+    let members: Vec<_> = (0..1100).map(|n| format!("\"m{n}\":{n}")).collect();
+    client.put("/T/1", &format!("{{{}}}", members.join(","))).expect(204);
+    let refused = client.get("/T/.csv").expect(400);
+    assert!(refused.text().contains("more than 1000 attributes"), "{refused}");
+    assert_eq!(
+        client.get("/T/.csv?select(id,m9)").expect(200).text(),
+        "\"id\",\"m9\"\r\n\"1\",9\r\n"
+    );
+    assert!(
+        client.get("/T/1.csv").expect(200).text().contains("\"m1099\""),
+        "one record has what it has"
+    );
+}
+
+#[test]
 fn messagepack_keeps_the_types() {
     let server = start();
     let client = server.client();

@@ -171,6 +171,37 @@ fn what_is_enumerable_is_part_of_plain_reads() {
 }
 
 #[test]
+fn the_bytes_of_related_records_have_a_limit() {
+    let home = Home::with_schema(SCHEMA);
+    let server = home.launch().set("query.heldBytesMax=200000").start();
+    let client = server.client();
+    client.put("/Owner/a", r#"{"name":"Ann"}"#).expect(204);
+    client.put("/Owner/b", r#"{"name":"Bob"}"#).expect(204);
+    let note = "x".repeat(40_000);
+    for id in 0..10 {
+        // four are Ann's, six Bob's
+        let owner = if id < 4 { "a" } else { "b" };
+        let body = json!({"name": id.to_string(), "ownerId": owner, "note": note});
+        client.put(&format!("/Dog/{id}"), &body.to_string()).expect(204);
+    }
+    let dogs = client.get("/Owner/a?select(dogs)").expect(200).json();
+    assert_eq!(dogs.as_array().unwrap().len(), 4);
+    let many = client.get("/Dog/?ownerId=a&select(id,owner{dogs})").expect(200).json();
+    assert_eq!(many[3]["owner"]["dogs"][3]["note"], note, "of each record by itself");
+    for path in
+        ["/Owner/b?select(id,dogs)", "/Owner/?select(dogs)&id=b", "/Dog/9?select(owner{dogs})"]
+    {
+        let refused = client.get(path).expect(400);
+        assert!(refused.error().contains("more than 200000 bytes"), "{refused}");
+    }
+    assert_eq!(
+        client.get("/Owner/b?select(dogs{id})").expect(200).json().as_array().unwrap().len(),
+        6
+    );
+    assert_eq!(server.metric("harper_rejected_total{reason=\"held_bytes\"}"), 3.0);
+}
+
+#[test]
 fn related_records_have_a_limit_and_cycles_an_end() {
     let home = Home::with_schema(SCHEMA);
     let server = home.launch().set("query.relatedRecordsMax=3").start();

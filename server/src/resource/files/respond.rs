@@ -52,7 +52,7 @@ pub(super) async fn file(
     }
     let partial = match (status, &source) {
         (StatusCode::OK, Source::Kept(_) | Source::Large(Large { coding: None, .. })) => {
-            let (tag, media_type) = (&about.tag, &about.media_type);
+            let (tag, media_type) = (Some(&about.tag), &about.media_type);
             let modified = Some(about.modified);
             range::partial(request, &Representation { len: about.len, tag, modified, media_type })?
         }

@@ -7,7 +7,7 @@ use crate::auth::users::{Role, User};
 use crate::error::Code;
 use crate::metrics::WorkerMetrics;
 use crate::resource::model::{Entity, Model, Relation};
-use crate::resource::select::Reading;
+use crate::resource::select::{Reading, RelatedLimits};
 use harper_store::{
     Attribute, Budget, Database, Element, Key, Op, Precondition, Prepared, Store, Table,
     TableSchema,
@@ -117,12 +117,13 @@ impl Fixture {
     }
 
     /// What is selected of the dogs that are found.
-    fn select(&self, parsed: Parsed, related_max: usize) -> Answer<String> {
+    fn select(&self, parsed: Parsed, records_max: usize) -> Answer<String> {
+        let related = RelatedLimits { records_max, bytes_max: 10_000 };
         let mut run = self.table(0).query(parsed.query).unwrap();
         let select = parsed.select.unwrap();
         let txn = self.database.read().unwrap();
         let metrics = WorkerMetrics::default();
-        let mut reading = Reading::new(&txn, &metrics, related_max);
+        let mut reading = Reading::new(&txn, &metrics, related);
         let (mut out, mut failed) = (Vec::new(), None);
         let budget = Budget { rows_max: usize::MAX, bytes_max: usize::MAX };
         run.step(&txn, budget, &mut |record| match select.push(record, &mut reading, &mut out) {
