@@ -111,10 +111,11 @@ const SERVER: &[(&str, &[&str])] = &[
 ];
 
 /// Crates and the crates of ours that they may use.
-const CRATES: [(&str, &[&str]); 5] = [
+const CRATES: [(&str, &[&str]); 6] = [
     ("server/config", &[]),
     ("server/store", &[]),
     ("server/script", &[]),
+    ("server/mqtt", &[]),
     ("server", &["harper-config", "harper-script", "harper-store"]),
     ("operator", &["harper-config"]),
 ];
