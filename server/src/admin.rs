@@ -247,6 +247,11 @@ const STORE_COUNTERS: &[Row] = &[
         "Writes refused because the volume was nearly full.",
         |s| s.rejected_no_space as f64,
     ),
+    (
+        "harper_store_rejected_side_full_total",
+        "Writes refused because the state kept beside the tables had reached its limit.",
+        |s| s.rejected_side_full as f64,
+    ),
 ];
 const STORE_GAUGES: &[Row] = &[
     ("harper_store_tables", "Tables defined.", |s| s.tables as f64),
@@ -255,5 +260,8 @@ const STORE_GAUGES: &[Row] = &[
     ("harper_store_map_bytes_max", "Bytes the map can hold.", |s| s.map_bytes_max as f64),
     ("harper_store_disk_bytes", "Size of the file.", |s| s.disk_bytes as f64),
     ("harper_store_change_log_bytes", "Size of the change log.", |s| s.log_bytes as f64),
+    ("harper_store_side_bytes", "Size of the state kept beside the tables.", |s| {
+        s.side_bytes as f64
+    }),
     ("harper_store_readers_peak", "Most snapshots open at once.", |s| f64::from(s.readers_peak)),
 ];

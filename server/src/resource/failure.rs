@@ -34,7 +34,7 @@ pub(crate) fn store_failure(metrics: &WorkerMetrics, error: Error) -> Box<Failur
             Failure::new(Code::Overloaded, "Too many writes are waiting; try again")
                 .with(header::RETRY_AFTER, HeaderValue::from_static("1"))
         }
-        Error::NoSpace { .. } | Error::MapFull => {
+        Error::NoSpace { .. } | Error::SideFull { .. } | Error::MapFull => {
             metrics.rejected(Rejected::FreeSpace);
             tracing::error!(%error, "a write was refused");
             Failure::new(Code::InsufficientStorage, "There is not enough free space to write")

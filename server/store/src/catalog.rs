@@ -11,6 +11,7 @@ use crate::schema::TableSchema;
 pub(crate) mod db_name {
     pub(crate) const META: &str = "meta";
     pub(crate) const LOG: &str = "log";
+    pub(crate) const SIDE: &str = "side";
 
     pub(crate) fn records(table: u32) -> String {
         format!("records/{table}")

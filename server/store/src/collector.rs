@@ -40,7 +40,7 @@ impl Collector {
         let Collector { observing, database, tables, .. } = self;
         let Some(observer) = &observing.0 else { return };
         tables.clear();
-        for op in requests.iter().flat_map(|request| &request.ops) {
+        for op in requests.iter().flat_map(|request| &request.transaction.ops) {
             let table = op.table().id();
             if tables.iter().all(|(known, _)| *known != table) {
                 let id = TableId { database: *database, table };

@@ -20,6 +20,7 @@ use crate::ledger::Ledger;
 use crate::load::{self, Load};
 use crate::migrate;
 use crate::options::CurrentOptions;
+use crate::side::{self, SideOp, Transaction};
 use crate::space::Space;
 use crate::stats::{Counters, DatabaseStats};
 use crate::store::{Hooks, RootLock};
@@ -48,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) environment: Environment,
     pub(crate) meta: Handle,
     pub(crate) log: Handle,
+    pub(crate) side: Handle,
     pub(crate) options: CurrentOptions,
     pub(crate) evaluator: Evaluator,
     pub(crate) counters: Counters,
@@ -75,14 +77,14 @@ impl Database {
         lock: Arc<RootLock>,
     ) -> Result<Database, Error> {
         let environment = env::open(directory, &options.load())?;
-        let own = [db_name::META.to_owned(), db_name::LOG.to_owned()];
-        let (handles, (meta, log, epoch, entries, ledger)) =
+        let own = [db_name::META, db_name::LOG, db_name::SIDE].map(str::to_owned);
+        let (handles, (meta, log, side, epoch, entries, ledger)) =
             env::create(environment, &own, |txn, handles| {
-                let [meta, log] = handles else { return Err(Error::TablesFull) };
+                let [meta, log, side] = handles else { return Err(Error::TablesFull) };
                 migrate::run(txn, *meta)?;
                 let epoch = catalog::epoch(txn, *meta)?;
                 let entries = catalog::entries(txn, *meta)?;
-                Ok((*meta, *log, epoch, entries, Ledger::load(txn, *meta)?))
+                Ok((*meta, *log, *side, epoch, entries, Ledger::load(txn, *meta)?))
             })?;
         drop(handles);
         let shared = Arc::new(Shared {
@@ -92,6 +94,7 @@ impl Database {
             environment,
             meta,
             log,
+            side,
             options,
             evaluator: hooks.evaluator,
             counters: Counters::default(),
@@ -101,6 +104,9 @@ impl Database {
             _lock: lock,
         });
         shared.counters.log_bytes.set(ledger.log_bytes);
+        let txn: Reading = environment.read_txn()?;
+        shared.counters.side_bytes.set(side::bytes(&txn, side)?);
+        drop(txn);
         let tables = open_tables(&shared, entries)?;
         let (requests, receiver) = bounded(shared.options.load().queue_max);
         let writer = Writer::new(shared.clone(), receiver, ledger, hooks.observing);
@@ -180,14 +186,25 @@ impl Database {
     /// watermark unless all operations delete, [`Error::WrongDatabase`], [`Error::Failed`],
     /// [`Error::Stopped`].
     pub fn submit(&self, ops: Vec<Op>, done: Done) -> Result<(), Error> {
+        self.submit_transaction(ops.into(), done)
+    }
+
+    /// [`Database::submit`] with changes beside the tables in the same commit.
+    ///
+    /// # Errors
+    /// Those of [`Database::submit`]; for the trees [`Error::SideFull`], [`Error::Exists`],
+    /// [`Error::Invalid`].
+    pub fn submit_transaction(&self, transaction: Transaction, done: Done) -> Result<(), Error> {
+        let Transaction { ops, side } = &transaction;
         self.check_failed()?;
         let Shared { counters, load, options, .. } = &*self.shared;
-        for op in &ops {
+        for op in ops {
             if !Arc::ptr_eq(op.table().shared(), &self.shared) {
                 return Err(Error::WrongDatabase { table: op.table().name().to_owned() });
             }
         }
-        if ops.iter().any(|op| !matches!(op, Op::Delete { .. } | Op::Expire { .. })) {
+        let frees = ops.iter().all(Op::deletes) && side.iter().all(SideOp::deletes);
+        if !frees {
             self.shared.space.check().inspect_err(|_| counters.rejected_no_space.add(1))?;
         }
         let requests = self.requests.as_ref().ok_or(Error::Stopped)?;
@@ -195,8 +212,10 @@ impl Database {
             counters.rejected_full.add(1);
             Error::Busy
         };
-        let held = load.hold(load::bytes(&ops), options.load().queue_bytes_max).ok_or_else(full)?;
-        requests.try_send(Request { ops, done, held }).map_err(|refused| match refused {
+        let held = load
+            .hold(load::bytes(&transaction), options.load().queue_bytes_max)
+            .ok_or_else(full)?;
+        requests.try_send(Request { transaction, done, held }).map_err(|refused| match refused {
             TrySendError::Full(_) => full(),
             TrySendError::Disconnected(_) => Error::Stopped,
         })
@@ -207,12 +226,20 @@ impl Database {
     /// # Errors
     /// Those of [`Database::submit`], and why the transaction failed.
     pub fn commit(&self, ops: Vec<Op>) -> Result<Vec<Outcome>, Error> {
+        self.commit_transaction(ops.into())
+    }
+
+    /// [`Database::submit_transaction`], waiting for the outcome.
+    ///
+    /// # Errors
+    /// Those of [`Database::submit_transaction`], and why the transaction failed.
+    pub fn commit_transaction(&self, transaction: Transaction) -> Result<Vec<Outcome>, Error> {
         let (answer, outcome) = bounded(1);
         let done = move |result| {
             // The receiver waits below until there is an answer.
             let _ = answer.send(result);
         };
-        self.submit(ops, Box::new(done))?;
+        self.submit_transaction(transaction, Box::new(done))?;
         outcome.recv().map_err(|_| Error::Stopped)?
     }
 
@@ -235,7 +262,9 @@ impl Database {
             expired: counters.expired.get(),
             rejected_full: counters.rejected_full.get(),
             rejected_no_space: counters.rejected_no_space.get(),
+            rejected_side_full: counters.rejected_side_full.get(),
             log_bytes: counters.log_bytes.get(),
+            side_bytes: counters.side_bytes.get(),
             readers_peak: info.number_of_readers,
         }
     }

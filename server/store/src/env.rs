@@ -83,8 +83,8 @@ fn identity(directory: &Path) -> Result<(u64, u64), Error> {
 #[allow(unsafe_code, reason = "LMDB maps a file, and trusts that nobody else changes it")]
 fn map(path: &Path, settings: Settings) -> Result<heed::Env<WithoutTls>, Error> {
     let mut options = EnvOpenOptions::new().read_txn_without_tls();
-    // Two named databases are the store's own: the catalog and the log.
-    let databases = settings.tables_max.saturating_add(2);
+    // Three named databases are the store's own: the catalog, the log, and the bytes beside tables.
+    let databases = settings.tables_max.saturating_add(3);
     let map_bytes = settings.map_bytes.checked_next_multiple_of(PAGE_BYTES_MAX);
     let map_bytes = map_bytes.unwrap_or(settings.map_bytes);
     options.map_size(map_bytes).max_readers(settings.readers_max).max_dbs(databases);

@@ -17,6 +17,12 @@ pub enum Error {
         /// The watermark, from [`Options::free_bytes_min`](crate::Options::free_bytes_min).
         min_bytes: u64,
     },
+    /// What is kept beside the tables takes as much as it may; removing some of it still works.
+    #[error("what is kept beside the tables has reached {max} bytes")]
+    SideFull {
+        /// The limit, from [`Options::side_bytes_max`](crate::Options::side_bytes_max).
+        max: u64,
+    },
     /// Another store, in this process or another, has the root open.
     #[error("the root {} is in use by another server", root.display())]
     Locked {

@@ -4,6 +4,7 @@ use std::mem::size_of;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::side::{SideOp, Transaction};
 use crate::writer::Op;
 
 /// Bytes held at the moment, shared by all who submit.
@@ -42,8 +43,8 @@ impl Drop for Held {
     }
 }
 
-/// Memory that operations take while they wait.
-pub(crate) fn bytes(ops: &[Op]) -> usize {
+/// Memory that a transaction takes while it waits.
+pub(crate) fn bytes(transaction: &Transaction) -> usize {
     let one = |op: &Op| match op {
         Op::Put { key, body, .. } | Op::Patch { key, body, .. } => {
             key.as_bytes().len() + body.bytes()
@@ -56,7 +57,9 @@ pub(crate) fn bytes(ops: &[Op]) -> usize {
         }
         Op::Delete { key, .. } | Op::Expire { key, .. } => key.as_bytes().len(),
     };
-    ops.iter().map(|op| size_of::<Op>() + one(op)).sum()
+    let Transaction { ops, side } = transaction;
+    let ops: usize = ops.iter().map(|op| size_of::<Op>() + one(op)).sum();
+    ops + side.iter().map(|op| size_of::<SideOp>() + op.bytes()).sum::<usize>()
 }
 
 #[cfg(test)]

@@ -40,6 +40,10 @@ pub(crate) fn run(txn: &mut RwTxn<'_>, meta: Handle) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::Counter;
+    use crate::events::Stretch;
+    use crate::key::Key;
+    use crate::observer::Operation;
     use crate::options::Options;
     use crate::schema::{Attribute, Expiry, Kind, TableSchema};
     use crate::store::Store;
@@ -70,5 +74,42 @@ mod tests {
         let expiry = Some(Expiry { lifetime_ms: Some(1), kept_ms: 0, sweep_ms: None });
         let table = database.define(TableSchema { expiry, ..schema }).unwrap();
         assert!(table.state().expiry.is_some());
+    }
+
+    #[test]
+    fn a_database_of_the_second_format_keeps_its_log_and_gets_an_epoch() {
+        let root = tempfile::tempdir().unwrap();
+        let options = Options { map_bytes: 16 << 20, free_bytes_min: 0, ..Options::default() };
+        let open = || Store::open(root.path(), &root.path().join("d"), options.clone()).unwrap();
+        let key = {
+            let store = open();
+            let database = store.database("data").unwrap();
+            let attributes = vec![Attribute::new("id", Kind::Id)];
+            let table = database.define(TableSchema::new("data", "T", attributes)).unwrap();
+            let key = Key::from_path(&table.schema(), "a").unwrap();
+            let shared = &database.shared;
+            let mut txn = shared.environment.write_txn().unwrap();
+            catalog::put_format(&mut txn, shared.meta, 2).unwrap();
+            shared.meta.delete(&mut txn, b"epoch").unwrap();
+            let place = [&table.identity().table.to_be_bytes()[..], &1u64.to_be_bytes()].concat();
+            let header = [&[1, 0, 0, 0, 0, 0, 0, 0][..], &9u64.to_le_bytes()].concat();
+            shared.log.put(&mut txn, &place, &[&*header, key.as_bytes()].concat()).unwrap();
+            Counter::Sequence(table.identity().table).put(&mut txn, shared.meta, 1).unwrap();
+            txn.commit().unwrap();
+            key
+        };
+        let epoch = {
+            let store = open();
+            let database = store.database("data").unwrap();
+            let table = database.table("T").unwrap();
+            let txn = database.read().unwrap();
+            let stretch = Stretch { entries_max: 9, bytes_max: 999 };
+            let events = table.events_after(&txn, 0, stretch, |_| true).unwrap().events;
+            let [event] = &*events else { panic!("{events:?}") };
+            assert_eq!((event.operation, event.version), (Operation::Delete, 9));
+            assert_eq!(event.key, key);
+            database.epoch()
+        };
+        assert_eq!(open().database("data").unwrap().epoch(), epoch);
     }
 }

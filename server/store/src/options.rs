@@ -37,6 +37,8 @@ pub struct Options {
     pub log_age_ms_max: u64,
     /// Size in bytes that one database's change log is pruned to.
     pub log_bytes_max: u64,
+    /// Bytes that one database may hold beside its tables, counted in pages.
+    pub side_bytes_max: u64,
     /// Time between two looks for expired records.
     pub sweep_interval: Duration,
     /// Added to each commit, to show in tests how many writes share a slow disk's sync.
@@ -83,6 +85,7 @@ impl Default for Options {
             free_bytes_min: 512 << 20,
             log_age_ms_max: 3 * 24 * 60 * 60 * 1000,
             log_bytes_max: 1 << 30,
+            side_bytes_max: 1 << 30,
             sweep_interval: Duration::from_secs(1),
             sync_delay: Duration::ZERO,
         }

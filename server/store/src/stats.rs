@@ -34,8 +34,12 @@ pub struct DatabaseStats {
     pub rejected_full: u64,
     /// Requests turned away because the disk was nearly full.
     pub rejected_no_space: u64,
+    /// Requests refused because what is kept beside the tables had reached its limit.
+    pub rejected_side_full: u64,
     /// Bytes of keys and values in the change log.
     pub log_bytes: u64,
+    /// Bytes of the pages that hold what is kept beside the tables.
+    pub side_bytes: u64,
     /// Most read transactions that were ever open at once.
     pub readers_peak: u32,
 }
@@ -52,7 +56,9 @@ pub(crate) struct Counters {
     pub(crate) expired: Count,
     pub(crate) rejected_full: Count,
     pub(crate) rejected_no_space: Count,
+    pub(crate) rejected_side_full: Count,
     pub(crate) log_bytes: Count,
+    pub(crate) side_bytes: Count,
 }
 
 /// A number read by other threads now and then; nothing else depends on when.

@@ -27,6 +27,7 @@ use crate::log::{self, PRUNED_MAX};
 use crate::observer::Observing;
 use crate::precondition::Precondition;
 use crate::record::Meta;
+use crate::side::{self, Transaction};
 use crate::table::Table;
 
 /// An idle writer looks for log entries to prune this often.
@@ -126,12 +127,17 @@ pub(crate) type Done = Box<dyn FnOnce(Result<Vec<Outcome>, Error>) + Send>;
 
 /// One transaction and who waits for it.
 pub(crate) struct Request {
-    pub(crate) ops: Vec<Op>,
+    pub(crate) transaction: Transaction,
     pub(crate) done: Done,
     pub(crate) held: Held,
 }
 
 impl Op {
+    /// Whether all it can do is free space.
+    pub(crate) fn deletes(&self) -> bool {
+        matches!(self, Op::Delete { .. } | Op::Expire { .. })
+    }
+
     pub(crate) fn table(&self) -> &Table {
         match self {
             Op::Put { table, .. }
@@ -188,8 +194,8 @@ impl Writer {
             }
         };
         self.shared.counters.log_bytes.set(self.ledger.log_bytes);
-        for (Request { done, ops, held }, answer) in requests.into_iter().zip(answers) {
-            drop((ops, held));
+        for (Request { done, transaction, held }, answer) in requests.into_iter().zip(answers) {
+            drop((transaction, held));
             self.count(&answer);
             if catch_unwind(AssertUnwindSafe(move || done(answer))).is_err() {
                 tracing::error!("a callback panicked on the writer's thread");
@@ -217,6 +223,7 @@ impl Writer {
             Ok(outcomes) => counters.operations.add(outcomes.len() as u64),
             Err(Error::Failed) => self.shared.fail(),
             Err(Error::PreconditionFailed { .. } | Error::Exists) => counters.conflicts.add(1),
+            Err(Error::SideFull { .. }) => counters.rejected_side_full.add(1),
             Err(_) => {}
         }
     }
@@ -253,12 +260,8 @@ impl Writer {
         let mut txn = shared.environment.write_txn()?;
         let (clock, appended) = (self.ledger.clock(), self.ledger.log_appended);
         let mut answers = Vec::with_capacity(requests.len());
-        for Request { ops, .. } in requests {
-            let answer = match ops.as_slice() {
-                [op] => self.applier.apply(&mut txn, &mut self.ledger, op).map(|o| vec![o]),
-                ops => self.nested(&mut txn, ops),
-            };
-            match answer {
+        for Request { transaction, .. } in requests {
+            match self.request(&mut txn, transaction) {
                 Err(error) if error.is_storage() => return Err(error),
                 answer => answers.push(answer),
             }
@@ -266,10 +269,31 @@ impl Writer {
         if self.ledger.clock() > clock {
             self.prune(&mut txn, self.ledger.log_appended - appended)?;
             self.ledger.save(&mut txn)?;
+            let side_bytes = side::bytes(&txn, shared.side)?;
             self.sync(txn)?;
+            shared.counters.side_bytes.set(side_bytes);
             self.applier.collector.tell(&self.ledger);
         }
         Ok(answers)
+    }
+
+    /// Runs one request. What can be refused is refused before anything is written, or undone.
+    fn request(&mut self, txn: &mut RwTxn<'_>, transaction: &Transaction) -> Answer {
+        let Transaction { ops, side } = transaction;
+        let tree = self.shared.side;
+        if !side.is_empty() {
+            side::check(txn, tree, side, self.shared.options.load().side_bytes_max)?;
+        }
+        let outcomes = match ops.as_slice() {
+            [] => Vec::new(),
+            [op] => vec![self.applier.apply(txn, &mut self.ledger, op)?],
+            ops => self.nested(txn, ops)?,
+        };
+        if side::apply(txn, tree, side)? {
+            // What has no version is not committed.
+            self.ledger.version();
+        }
+        Ok(outcomes)
     }
 
     /// Runs several operations so that all or none of them stay in the transaction.

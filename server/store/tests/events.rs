@@ -149,6 +149,50 @@ fn without_interest_nothing_is_told_and_a_notice_is_a_number() {
     assert_eq!(notebook.take(), (Vec::new(), vec![reached]));
 }
 
+/// Wants something else each time it is asked.
+struct Fickle {
+    interests: Mutex<Vec<Interest>>,
+    told: Mutex<Vec<(usize, Vec<Reached>)>>,
+}
+
+impl Observer for Fickle {
+    fn interest(&self, _table: TableId) -> Interest {
+        self.interests.lock().unwrap().remove(0)
+    }
+
+    fn committed(&self, events: Vec<Event>, reached: &[Reached]) {
+        self.told.lock().unwrap().push((events.len(), reached.to_vec()));
+    }
+}
+
+#[test]
+fn what_is_told_follows_what_is_wanted_after_the_commit() {
+    use Interest::{Bodies, Durable, None, Notice};
+    let pairs = [
+        [None, None],
+        [None, Notice],
+        [None, Bodies],
+        [Bodies, None],
+        [Bodies, Notice],
+        [Notice, Durable],
+        [Durable, Bodies],
+    ];
+    let fickle = Fickle { interests: Mutex::new(pairs.concat()), told: Mutex::default() };
+    let fickle = Arc::new(fickle);
+    let root = tempfile::tempdir().unwrap();
+    let hooks = Hooks { observing: Observing::by(fickle.clone()), ..Hooks::default() };
+    let path = root.path().join("database");
+    let store = Store::open_with(root.path(), &path, options(), hooks).unwrap();
+    let database = store.database("data").unwrap();
+    let table = database.define(schema("T", vec![attribute("id", Kind::Id, false)])).unwrap();
+    for _ in pairs {
+        commit(&database, put(&table, "a", "{}")).unwrap();
+    }
+    let reached = |sequence| (0, vec![Reached { table: table.identity(), sequence }]);
+    let expected = [reached(2), reached(3), reached(5), reached(6), (1, vec![])];
+    assert_eq!(*fickle.told.lock().unwrap(), expected);
+}
+
 #[test]
 fn more_than_a_batch_may_hold_is_told_as_reached() {
     let fixture = fixture(Interest::Bodies, Options { batch_bytes_max: 1000, ..options() });
