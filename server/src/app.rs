@@ -239,11 +239,16 @@ impl App {
 
     /// Takes a changed configuration. All that reads it at the time of use follows at once; what has to be told is told
     /// here.
-    pub(crate) fn reconfigure(&self, config: Config) {
+    ///
+    /// # Errors
+    /// What the new configuration names and cannot be used; all is then as before.
+    pub(crate) fn reconfigure(&self, config: Config) -> Result<(), StartError> {
+        self.authority.reconfigure(&config.authentication)?;
         telemetry::configure(&config.logging);
         self.store.set_limits(&store_options(&config));
         self.config.send_replace(Arc::new(config));
         self.keep_workers();
+        Ok(())
     }
 
     /// Uses changed certificates from now on; to be called now and then.

@@ -60,6 +60,9 @@ enum Late {
 /// What everyone on the worker may know of a connection.
 pub(crate) struct ConnState {
     stage: Cell<Stage>,
+    /// When it entered the stage.
+    entered: Cell<Instant>,
+    /// When its time in the stage began: when it entered it, or when the client last took bytes of an answer.
     since: Cell<Instant>,
     expired: Cell<bool>,
     /// Whether the answer has been handed to hyper whole, but perhaps not yet to the client.
@@ -108,6 +111,7 @@ impl ConnState {
         Rc::new(Self {
             // the first head must come within its own time; keep-alive is for later ones
             stage: Cell::new(Stage::Head),
+            entered: Cell::new(shared.coarse_now.get()),
             since: Cell::new(shared.coarse_now.get()),
             expired: Cell::new(false),
             answered: Cell::new(false),
@@ -131,6 +135,12 @@ impl ConnState {
 
     fn enter(&self, stage: Stage) {
         self.stage.set(stage);
+        self.begin_time();
+    }
+
+    /// Gives the connection all the time of its stage again.
+    fn begin_time(&self) {
+        self.entered.set(self.shared.coarse_now.get());
         self.since.set(self.shared.coarse_now.get());
     }
 
@@ -146,8 +156,13 @@ impl ConnState {
     /// Bytes were taken by the client, which restarts its time.
     fn sent(&self, count: usize) {
         self.metrics().bytes_sent.add(count as u64);
-        // on HTTP/2 the last of an answer may be taken when its stream has ended
-        if self.stage.get() == Stage::Answer || self.streams.are_used() {
+        // on HTTP/2 the last of an answer may be taken when its stream has ended; before a first stream there is none
+        let is_of_answer = match self.stage.get() {
+            Stage::Answer => true,
+            Stage::Idle | Stage::Streams => self.streams.are_used(),
+            Stage::Head => false,
+        };
+        if is_of_answer {
             self.since.set(self.shared.coarse_now.get());
         }
     }
@@ -186,8 +201,18 @@ impl ConnState {
             Stage::Answer => http.timeout,
             Stage::Streams => Duration::ZERO,
         };
-        // as in Node, 0 switches a timeout off
-        !limit.is_zero() && now.saturating_duration_since(self.since.get()) > limit
+        let is_over = |since: &Cell<Instant>, limit: Duration| {
+            // as in Node, 0 switches a timeout off
+            !limit.is_zero() && now.saturating_duration_since(since.get()) > limit
+        };
+        // whatever the server sends on HTTP/2 counts as an answer, replies to pings, too: they must not hold the
+        // connection for longer than an answer may take
+        let is_held = self.streams.are_used() && self.stage.get() == Stage::Idle;
+        let held_max = limit.checked_add(http.timeout).filter(|_| !http.timeout.is_zero());
+        is_over(&self.since, limit)
+            || is_held
+                && !limit.is_zero()
+                && held_max.is_some_and(|max| is_over(&self.entered, max))
     }
 
     /// Lets the client hear that it was too slow; false when it cannot be told, or has been.
@@ -200,7 +225,7 @@ impl ConnState {
         let can_be_told = late != Late::No && self.late.replace(late) == Late::No;
         if can_be_told {
             // as much time again to take the answer
-            self.since.set(self.shared.coarse_now.get());
+            self.begin_time();
         }
         can_be_told
     }
@@ -248,7 +273,7 @@ struct Peer {
     address: SocketAddr,
     /// What the listener is for.
     interface: Interface,
-    /// Whether a load balancer named it.
+    /// Whether it is a load balancer's, whom it may or may not have named.
     is_proxied: bool,
     /// The version of TLS that it speaks, if any.
     tls_version: Option<&'static str>,
@@ -272,8 +297,8 @@ async fn peer_of(
     }
     match before_deadline(state, proxy_protocol::read(stream)).await? {
         Ok(source) => {
-            let is_proxied = source.is_some();
-            Ok(Peer { address: source.unwrap_or(address), is_proxied, ..peer })
+            // even if it names nobody: whoever sits behind the proxy is not on this machine
+            Ok(Peer { address: source.unwrap_or(address), is_proxied: true, ..peer })
         }
         Err(error) => {
             tracing::debug!(peer = %address, %error, "connection refused");

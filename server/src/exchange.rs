@@ -99,7 +99,7 @@ pub(crate) struct Client {
     pub host: Option<HeaderValue>,
     /// Whether a trusted proxy has passed the request on.
     pub is_vouched: bool,
-    /// Whether the connection is a load balancer's, which named the client by the PROXY protocol.
+    /// Whether the connection is a load balancer's, which speaks of its client by the PROXY protocol.
     pub is_proxied: bool,
 }
 

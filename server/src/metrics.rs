@@ -172,7 +172,7 @@ pub(crate) struct WorkerMetrics {
     pub panics: Count,
     /// Credentials answered from the cache.
     pub credentials_cached: Count,
-    /// Credentials verified by hashing.
+    /// Credentials verified anew: passwords by hashing, tokens by their signature.
     pub credentials_verified: Count,
     /// Credentials refused.
     pub credentials_refused: Count,
@@ -381,7 +381,7 @@ impl Metrics {
             ),
             counter(
                 "harper_credentials_verified_total",
-                "Credentials verified by hashing.",
+                "Credentials verified anew: passwords by hashing, tokens by their signature.",
                 self.sum(|worker| worker.credentials_verified.get()),
             ),
             counter(

@@ -1,6 +1,6 @@
 //! Who may do what, and where the administrator's password comes from.
 
-mod oidc;
+pub(crate) mod oidc;
 mod operations;
 mod roles;
 mod sessions;

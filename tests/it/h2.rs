@@ -4,6 +4,7 @@
 mod abuse;
 mod exchange;
 mod frames;
+mod idle;
 
 use crate::harness::{Home, Launch, Server};
 use crate::tls::client::Tls;

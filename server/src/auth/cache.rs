@@ -51,6 +51,8 @@ pub(crate) struct Credentials {
     key: Fingerprint,
     right: Memory<Identity>,
     wrong: Memory<&'static str>,
+    right_tokens: Memory<Identity>,
+    wrong_tokens: Memory<Refusal>,
     sessions: Memory<Identity>,
     certified: Memory<Identity>,
     being_verified: RefCell<HashMap<Fingerprint, Rc<Notify>>>,
@@ -66,10 +68,19 @@ impl Credentials {
         metrics: Arc<WorkerMetrics>,
         key: Fingerprint,
     ) -> Self {
-        let (right, wrong) = (Memory::default(), Memory::default());
-        let (sessions, certified) = (Memory::default(), Memory::default());
-        let being_verified = RefCell::default();
-        Self { authority, pool, metrics, key, right, wrong, sessions, certified, being_verified }
+        Self {
+            authority,
+            pool,
+            metrics,
+            key,
+            right: Memory::default(),
+            wrong: Memory::default(),
+            right_tokens: Memory::default(),
+            wrong_tokens: Memory::default(),
+            sessions: Memory::default(),
+            certified: Memory::default(),
+            being_verified: RefCell::default(),
+        }
     }
 
     /// Who sent this `Authorization` header.
@@ -78,16 +89,20 @@ impl Credentials {
     /// 401 with Harper's sentence for wrong credentials, 429 when too many wrong ones were tried, 503 when too many
     /// are being verified.
     pub(crate) async fn authorization(&self, header: &[u8], ask: &Ask<'_>) -> Answer<Identity> {
-        let fingerprint = self.fingerprint(header);
+        let encoded = match scheme(header)? {
+            Scheme::Basic(encoded) => encoded,
+            Scheme::Bearer(token) => return self.bearer(token, ask),
+        };
+        // of the credentials alone: another blank or capital in the header does not make others of them
+        let fingerprint = self.fingerprint(encoded.as_bytes());
         if let Some(identity) = self.recall(&fingerprint, ask) {
             return Ok(identity);
         }
-        match parse(header)? {
-            Scheme::Nobody => Ok(Identity::Anonymous),
-            Scheme::Basic { name, password } => {
+        match decode(encoded)? {
+            None => Ok(Identity::Anonymous),
+            Some((name, password)) => {
                 self.basic(fingerprint, name, password, Strategy::Basic, ask).await
             }
-            Scheme::Bearer(token) => self.bearer(fingerprint, token, ask),
         }
     }
 
@@ -101,7 +116,7 @@ impl Credentials {
         password: &str,
         ask: &Ask<'_>,
     ) -> Answer<Identity> {
-        // no header begins like this, and the length tells where the name ends
+        // nothing in Base64 begins like this, and the length tells where the name ends
         let length = name.len().to_le_bytes();
         let parts = [b"\0", &length[..], name.as_bytes(), password.as_bytes()];
         let fingerprint = self.fingerprint(&parts.concat());
@@ -252,33 +267,48 @@ impl Credentials {
         })
     }
 
-    fn bearer(&self, fingerprint: Fingerprint, token: &str, ask: &Ask<'_>) -> Answer<Identity> {
-        let Authority { users, tokens, issuers, .. } = &*self.authority;
-        let generation = users.generation();
-        let refuse = |why: &'static str| {
-            // who a token claims to be for is not believed, nor logged
-            audit::refused(ask, Strategy::Bearer, "");
-            self.metrics.credentials_refused.add(1);
-            Err(bad_token(why))
-        };
-        let verified = match issuers.verify(token, users, ask.settings.oidc.leeway) {
-            Some(outsider) => outsider.map(|outsider| (Some(outsider.user), outsider.left)),
-            None => tokens.verify(token, Purpose::Operation).map(|verified| {
-                let user = users.get(&verified.username).filter(|user| verified.is_of(user));
-                (user.map(|user| User::clone(&user)), verified.left)
-            }),
-        };
+    fn bearer(&self, token: &str, ask: &Ask<'_>) -> Answer<Identity> {
+        let fingerprint = self.fingerprint(token.as_bytes());
+        let generation = self.authority.tokens_generation();
+        let ttl = ask.settings.cache_ttl;
+        if let Some(identity) = self.right_tokens.recall(&fingerprint, generation, ask.now, ttl) {
+            self.metrics.credentials_cached.add(1);
+            return Ok(identity);
+        }
+        let known = self.wrong_tokens.recall(&fingerprint, generation, ask.now, WRONG_FOR);
+        let verified = known.map_or_else(|| self.verify_token(token, ask), Err);
         let (user, left) = match verified {
-            Ok((Some(user), left)) => (user, left),
-            Ok((None, _)) => return refuse(Refusal::Invalid.sentence()),
+            Ok(verified) => verified,
             Err(Refusal::OtherPurpose) if ask.takes_refresh => return Ok(Identity::Anonymous),
-            Err(refusal) => return refuse(refusal.sentence()),
+            Err(refusal) => {
+                if known.is_none() {
+                    // who a token claims to be for is not believed, nor logged
+                    audit::refused(ask, Strategy::Bearer, "");
+                    self.wrong_tokens.remember(fingerprint, generation, refusal, None);
+                }
+                self.metrics.credentials_refused.add(1);
+                return Err(bad_token(refusal.sentence()));
+            }
         };
         audit::accepted(ask, Strategy::Bearer, &user.username);
         let identity = Identity::User(Rc::new(user));
         let until = ask.now.checked_add(left);
-        self.right.remember(fingerprint, generation, identity.clone(), until);
+        self.right_tokens.remember(fingerprint, generation, identity.clone(), until);
         Ok(identity)
+    }
+
+    /// Whom a token stands for, and how long it is good for.
+    fn verify_token(&self, token: &str, ask: &Ask<'_>) -> Result<(User, Duration), Refusal> {
+        let users = &self.authority.users;
+        self.metrics.credentials_verified.add(1);
+        if let Some(outsider) =
+            self.authority.issuers().verify(token, users, ask.settings.oidc.leeway)
+        {
+            return outsider.map(|outsider| (outsider.user, outsider.left));
+        }
+        let verified = self.authority.tokens().verify(token, Purpose::Operation)?;
+        let user = users.get(&verified.username).filter(|user| verified.is_of(user));
+        user.map(|user| (User::clone(&user), verified.left)).ok_or(Refusal::Invalid)
     }
 }
 
@@ -322,33 +352,31 @@ impl Drop for Turn<'_> {
 /// What an `Authorization` header holds.
 #[derive(Debug, PartialEq, Eq)]
 enum Scheme<'a> {
-    /// Blank name and password, which Harper treats as no credentials.
-    Nobody,
-    Basic {
-        name: String,
-        password: String,
-    },
+    /// Name and password, encoded (RFC 7617 §2).
+    Basic(&'a str),
+    /// A token (RFC 6750 §2.1).
     Bearer(&'a str),
 }
 
-fn parse(header: &[u8]) -> Answer<Scheme<'_>> {
+fn scheme(header: &[u8]) -> Answer<Scheme<'_>> {
     let Ok(text) = std::str::from_utf8(header) else { return Err(failed("Invalid character")) };
     let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Ok(Scheme::Bearer(rest.trim()));
+    match scheme {
+        name if name.eq_ignore_ascii_case("basic") => Ok(Scheme::Basic(rest.trim())),
+        name if name.eq_ignore_ascii_case("bearer") => Ok(Scheme::Bearer(rest.trim())),
+        _ => Err(failed("Only Basic and Bearer authentication are supported")),
     }
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return Err(failed("Only Basic and Bearer authentication are supported"));
-    }
-    let decoded = base64::engine::general_purpose::STANDARD.decode(rest.trim());
+}
+
+/// Name and password; none when both are blank, which Harper treats as no credentials.
+fn decode(encoded: &str) -> Answer<Option<(String, String)>> {
+    let decoded = base64::engine::general_purpose::STANDARD.decode(encoded);
     let Some(decoded) = decoded.ok().and_then(|bytes| String::from_utf8(bytes).ok()) else {
         return Err(failed("Invalid character"));
     };
     match decoded.split_once(':') {
-        Some(("", "")) => Ok(Scheme::Nobody),
-        Some((name, password)) => {
-            Ok(Scheme::Basic { name: name.to_owned(), password: password.to_owned() })
-        }
+        Some(("", "")) => Ok(None),
+        Some((name, password)) => Ok(Some((name.to_owned(), password.to_owned()))),
         None => Err(failed("Basic credentials need a colon between name and password")),
     }
 }
@@ -466,7 +494,7 @@ mod tests {
         let authority = &fixture.credentials.authority;
         let bearer = |purpose| {
             let user = authority.users.get("admin").unwrap();
-            let token = authority.tokens.issue(&user, purpose, Duration::from_secs(60)).unwrap();
+            let token = authority.tokens().issue(&user, purpose, Duration::from_secs(60)).unwrap();
             format!("Bearer {token}").into_bytes()
         };
         let token = bearer(Purpose::Operation);
@@ -486,12 +514,46 @@ mod tests {
 
     #[test]
     fn malformed_credentials_are_refused_with_a_reason() {
-        let message = |header: &[u8]| parse(header).unwrap_err().message;
-        assert_eq!(message(b"Basic %%%"), "Invalid character");
-        assert!(message(b"Digest abc").starts_with("Only Basic"));
-        assert_eq!(parse(&basic(":")).unwrap(), Scheme::Nobody);
-        let ann = Scheme::Basic { name: "a".into(), password: "b".into() };
-        assert_eq!(parse(b"bAsIc YTpi").unwrap(), ann);
-        assert_eq!(parse(b"bearer abc").unwrap(), Scheme::Bearer("abc"));
+        assert!(scheme(b"Digest abc").unwrap_err().message.starts_with("Only Basic"));
+        assert_eq!(scheme(b"bAsIc  YTpi ").unwrap(), Scheme::Basic("YTpi"));
+        assert_eq!(scheme(b"bearer abc").unwrap(), Scheme::Bearer("abc"));
+        assert_eq!(decode("%%%").unwrap_err().message, "Invalid character");
+        assert_eq!(decode("Og==").unwrap(), None);
+        assert_eq!(decode("YTpi").unwrap(), Some(("a".into(), "b".into())));
+    }
+
+    #[test]
+    fn another_blank_in_the_header_is_no_other_credential() {
+        let fixture = Fixture::new("");
+        let header = String::from_utf8(basic("admin:right")).unwrap();
+        for header in [header.clone(), header.replace(' ', "   "), header.replace("Basic", "BASIC")]
+        {
+            assert!(fixture.header(header.as_bytes()).unwrap().is_super_user());
+        }
+        assert_eq!(fixture.verified(), 1);
+    }
+
+    #[test]
+    fn a_refused_token_is_verified_once_until_something_changes() {
+        let fixture = Fixture::new("");
+        for _ in 0..5 {
+            assert_eq!(fixture.header(b"Bearer a.b.c").unwrap_err().message, "invalid token");
+        }
+        assert_eq!(fixture.verified(), 1);
+        fixture.credentials.authority.users.ensure_super_user("ann", "x").unwrap();
+        assert!(fixture.header(b"Bearer a.b.c").is_err());
+        assert_eq!(fixture.verified(), 2);
+    }
+
+    #[test]
+    fn a_token_is_not_issued_for_a_password_that_has_changed_since() {
+        let fixture = Fixture::new("");
+        let authority = &fixture.credentials.authority;
+        let verified = authority.users.get("admin").unwrap();
+        let token =
+            |user| authority.token(user, Purpose::Refresh, Duration::from_secs(60)).unwrap();
+        assert!(token(&verified).is_some());
+        authority.users.ensure_super_user("admin", "new").unwrap();
+        assert!(token(&verified).is_none());
     }
 }

@@ -17,11 +17,15 @@ use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 /// Keys of one issuer that are looked at.
 const KEYS_MAX: usize = 64;
+/// Keys that one token is tried with: where keys have no ids, one and the one that takes its place. A worker does no
+/// more than this for somebody it does not know.
+const TRIES_MAX: usize = 2;
 
 /// A key of an issuer.
 struct Key {
@@ -34,12 +38,19 @@ struct Key {
 struct Issuer {
     settings: OidcIssuer,
     keys: ArcSwap<Vec<Key>>,
+    /// Grows when the keys change.
+    generation: Arc<AtomicU64>,
     /// A token has named a key that is not known.
     wanted: Notify,
 }
 
 /// The issuers that are believed.
-pub(crate) struct Issuers(Arc<[Issuer]>);
+pub(crate) struct Issuers {
+    settings: Oidc,
+    all: Arc<[Issuer]>,
+    /// The thread that fetches their keys ends when this is dropped.
+    _fetching: Option<oneshot::Sender<()>>,
+}
 
 /// Whom a token stands for, and how long it is good for from now on.
 pub(crate) struct Outsider {
@@ -63,30 +74,47 @@ struct From {
 }
 
 impl Issuers {
-    /// The configured issuers; a thread keeps their keys from now on.
+    /// The configured issuers; a thread keeps their keys from now on, and counts each change of them in `generation`.
+    /// Those who are among the issuers of `before` begin with the keys that they had there.
     ///
     /// # Errors
     /// The system's refusal of a thread, or certificates of authorities that cannot be read.
-    pub(crate) fn start(settings: &Oidc) -> std::io::Result<Self> {
-        let issuers = settings.issuers.iter().map(|settings| Issuer {
+    pub(crate) fn start(
+        settings: &Oidc,
+        before: Option<&Self>,
+        generation: &Arc<AtomicU64>,
+    ) -> std::io::Result<Self> {
+        let keys_of = |settings: &OidcIssuer| {
+            let known = before?.all.iter().find(|known| known.settings == *settings)?;
+            Some(known.keys.load_full())
+        };
+        let all = settings.issuers.iter().map(|settings| Issuer {
             settings: settings.clone(),
-            keys: ArcSwap::default(),
+            keys: ArcSwap::new(keys_of(settings).unwrap_or_default()),
+            generation: Arc::clone(generation),
             wanted: Notify::new(),
         });
-        let issuers: Arc<[Issuer]> = issuers.collect();
-        if !issuers.is_empty() {
-            fetch::start(&issuers, settings.refresh)?;
-        }
-        Ok(Self(issuers))
+        let all: Arc<[Issuer]> = all.collect();
+        let fetching = match all.is_empty() {
+            true => None,
+            false => Some(fetch::start(&all, settings.refresh)?),
+        };
+        Ok(Self { settings: settings.clone(), all, _fetching: fetching })
+    }
+
+    /// Whether these are the configured ones.
+    #[must_use]
+    pub(crate) fn are(&self, settings: &Oidc) -> bool {
+        self.settings == *settings
     }
 
     /// The issuer that a token says it is from, where that is one of these. Nothing is believed by this.
     fn named_in(&self, token: &str) -> Option<&Issuer> {
-        if self.0.is_empty() {
+        if self.all.is_empty() {
             return None;
         }
         let from = jsonwebtoken::dangerous::insecure_decode_claims::<From>(token).ok()?.iss?;
-        self.0.iter().find(|issuer| issuer.settings.issuer == from)
+        self.all.iter().find(|issuer| issuer.settings.issuer == from)
     }
 
     /// Whom a token stands for; none when it is of no issuer of these.
@@ -104,6 +132,11 @@ impl Issuers {
 }
 
 impl Issuer {
+    fn set_keys(&self, keys: Vec<Key>) {
+        self.keys.store(Arc::new(keys));
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
     fn claims(&self, token: &str, leeway: Duration) -> Result<Claims, Refusal> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| Refusal::Invalid)?;
         let keys = self.keys.load();
@@ -118,7 +151,7 @@ impl Issuer {
         validation.set_audience(&self.settings.audience);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         let mut refusal = Refusal::Invalid;
-        for candidate in candidates {
+        for candidate in candidates.take(TRIES_MAX) {
             match jsonwebtoken::decode::<Claims>(token, &candidate.key, &validation) {
                 Ok(token) => return Ok(token.claims),
                 Err(error)
@@ -219,6 +252,34 @@ mod tests {
         let algorithms: Vec<_> = keys(&set).iter().map(|key| key.algorithm).collect();
         use Algorithm::{ES256, EdDSA, RS256};
         assert_eq!(algorithms, [RS256, RS256, ES256, EdDSA]);
+    }
+
+    #[test]
+    fn a_token_that_names_no_key_is_tried_with_few() {
+        let settings = harper_config::from_text(
+            "authentication: {oidc: [{issuer: 'http://127.0.0.1:1', audience: a}]}",
+        );
+        let settings = settings.0.unwrap().authentication.oidc;
+        let issuer = Issuer {
+            settings: settings.issuers[0].clone(),
+            keys: ArcSwap::default(),
+            generation: Arc::default(),
+            wanted: Notify::new(),
+        };
+        let secret = |number: u8| [number; 32];
+        let claims = json!({"iss": "http://127.0.0.1:1", "aud": "a", "exp": 99_999_999_999_u64});
+        let signed_by = |number: u8| {
+            let key = jsonwebtoken::EncodingKey::from_secret(&secret(number));
+            jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap()
+        };
+        let key = |number: u8| {
+            let key = DecodingKey::from_secret(&secret(number));
+            Key { id: None, algorithm: Algorithm::HS256, key }
+        };
+        issuer.set_keys((0..5).map(key).collect());
+        let is_good = |number| issuer.claims(&signed_by(number), Duration::ZERO).is_ok();
+        assert_eq!([0, 1, 2, 3, 4].map(is_good), [true, true, false, false, false]);
+        assert_eq!(issuer.generation.load(Ordering::Acquire), 1);
     }
 
     #[test]

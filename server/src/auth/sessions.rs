@@ -34,6 +34,9 @@ pub(crate) enum SessionsError {
     /// There are as many as allowed.
     #[error("too many sessions are open")]
     Full,
+    /// The user is not the one any more whose password was verified.
+    #[error("the user has changed since the password was verified")]
+    Outdated,
     /// The system gave no randomness.
     #[error(transparent)]
     Random(#[from] PasswordError),
@@ -58,7 +61,7 @@ impl Sessions {
             Attribute { role: Role::ExpiresAt, ..Attribute::new("expires_ms", Kind::Long) };
         let attributes = vec![
             Attribute::new("id", Kind::String),
-            Attribute::new("user", Kind::String),
+            Attribute { indexed: true, ..Attribute::new("user", Kind::String) },
             Attribute::new("begun_s", Kind::Long),
             expires,
         ];
@@ -72,25 +75,31 @@ impl Sessions {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Begins a session of `user` and returns its id. Waits for the disk.
+    /// Begins a session of `user`, as it was when its password was verified, and returns the id. Whoever has too many
+    /// loses the oldest. Waits for the disk.
     ///
     /// # Errors
-    /// `sessions_max` are open, or the database's refusal.
+    /// All users together have too many, the user has changed meanwhile, or the database's refusal.
     pub(crate) fn begin(
         &self,
         user: &User,
-        life: Duration,
-        sessions_max: usize,
+        users: &Users,
+        settings: &harper_config::Sessions,
     ) -> Result<String, SessionsError> {
-        if self.table.count()? >= sessions_max as u64 {
+        self.end_oldest(&user.username, settings.of_user_max)?;
+        if self.table.count()? >= settings.sessions_max as u64 {
             return Err(SessionsError::Full);
         }
         let mut bytes = [0; ID_BYTES];
         getrandom::fill(&mut bytes).map_err(PasswordError::Random)?;
         let id = URL_SAFE_NO_PAD.encode(bytes);
         let now = now();
-        let expires_ms = u64::try_from((now + life).as_millis()).unwrap_or(u64::MAX);
+        let expires_ms = u64::try_from((now + settings.life).as_millis()).unwrap_or(u64::MAX);
         let (key, begun_s) = (key(&id), now.as_secs().max(user.since_s));
+        // looked at after the time was taken: a password that changes later makes the session one of before
+        if !users.is_current(user) {
+            return Err(SessionsError::Outdated);
+        }
         let user = user.username.clone();
         self.table.put(&key, &Session { id: key.clone(), user, begun_s, expires_ms })?;
         Ok(id)
@@ -121,8 +130,29 @@ impl Sessions {
     /// # Errors
     /// The database's refusal.
     pub(crate) fn end(&self, id: &str) -> Result<(), SystemError> {
-        self.table.delete(&[key(id)])?;
-        self.generation.fetch_add(1, Ordering::Release);
+        // anybody can send an id: one that opens nothing costs neither a write nor what the workers remember
+        if id.len() != ID_CHARS || self.table.get::<Session>(&key(id))?.is_none() {
+            return Ok(());
+        }
+        self.end_all(&[key(id)])
+    }
+
+    /// Makes room for one more session of a user.
+    fn end_oldest(&self, user: &str, of_user_max: usize) -> Result<(), SystemError> {
+        let mut open = self.table.all_with::<Session>("user", user)?;
+        let too_many = (open.len() + 1).saturating_sub(of_user_max);
+        if too_many == 0 {
+            return Ok(());
+        }
+        open.sort_unstable_by_key(|session| (session.begun_s, session.expires_ms));
+        let oldest: Vec<_> = open.into_iter().take(too_many).map(|session| session.id).collect();
+        self.end_all(&oldest)
+    }
+
+    fn end_all(&self, keys: &[String]) -> Result<(), SystemError> {
+        if self.table.delete(keys)? > 0 {
+            self.generation.fetch_add(1, Ordering::Release);
+        }
         Ok(())
     }
 }
@@ -162,12 +192,34 @@ mod tests {
         }
 
         fn begin(&self, life: Duration) -> String {
-            self.sessions.begin(&self.users.get("ann").unwrap(), life, 10).unwrap()
+            self.try_begin(life, 10, 10).unwrap()
+        }
+
+        fn try_begin(
+            &self,
+            life: Duration,
+            sessions_max: usize,
+            of_user_max: usize,
+        ) -> Result<String, SessionsError> {
+            self.sessions.begin(
+                &self.users.get("ann").unwrap(),
+                &self.users,
+                &settings(life, sessions_max, of_user_max),
+            )
         }
 
         fn is_open(&self, id: &str) -> bool {
             self.sessions.user(id, &self.users).unwrap().is_some()
         }
+    }
+
+    fn settings(
+        life: Duration,
+        sessions_max: usize,
+        of_user_max: usize,
+    ) -> harper_config::Sessions {
+        let domains = Vec::new();
+        harper_config::Sessions { enabled: true, life, domains, sessions_max, of_user_max }
     }
 
     const HOUR: Duration = Duration::from_secs(3600);
@@ -225,8 +277,46 @@ mod tests {
     #[test]
     fn their_number_is_bounded() {
         let fixture = Fixture::new();
-        let user = fixture.users.get("ann").unwrap();
-        fixture.sessions.begin(&user, HOUR, 1).unwrap();
-        assert!(matches!(fixture.sessions.begin(&user, HOUR, 1), Err(SessionsError::Full)));
+        fixture.try_begin(HOUR, 1, 10).unwrap();
+        assert!(matches!(fixture.try_begin(HOUR, 1, 10), Err(SessionsError::Full)));
+    }
+
+    #[test]
+    fn whoever_has_too_many_loses_the_oldest_alone() {
+        let fixture = Fixture::new();
+        let (username, password) = ("bob".to_owned(), "x".to_owned());
+        let new = NewUser { username, password, role: SUPER_USER.to_owned(), active: true };
+        fixture.users.add_user(new).unwrap();
+        let bob = fixture.users.get("bob").unwrap();
+        let of_bob = fixture.sessions.begin(&bob, &fixture.users, &settings(HOUR, 9, 3)).unwrap();
+        let ids: Vec<_> = (1..6_u32)
+            .map(|number| fixture.try_begin(HOUR + Duration::from_secs(number.into()), 4, 3))
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let open: Vec<_> = ids.iter().map(|id| fixture.is_open(id)).collect();
+        assert_eq!(open, [false, false, true, true, true]);
+        assert!(fixture.is_open(&of_bob));
+    }
+
+    #[test]
+    fn what_opens_nothing_ends_nothing() {
+        let fixture = Fixture::new();
+        let id = fixture.begin(HOUR);
+        let generation = fixture.sessions.generation();
+        for junk in ["", "junk", &id[1..], &"A".repeat(ID_CHARS), &"x".repeat(5000)] {
+            fixture.sessions.end(junk).unwrap();
+        }
+        assert_eq!(fixture.sessions.generation(), generation, "nothing is forgotten");
+        fixture.sessions.end(&id).unwrap();
+        assert_ne!(fixture.sessions.generation(), generation);
+    }
+
+    #[test]
+    fn a_session_is_not_begun_for_a_password_that_has_changed_since() {
+        let fixture = Fixture::new();
+        let verified = fixture.users.get("ann").unwrap();
+        fixture.users.ensure_super_user("ann", "another").unwrap();
+        let begun = fixture.sessions.begin(&verified, &fixture.users, &settings(HOUR, 10, 10));
+        assert!(matches!(begun, Err(SessionsError::Outdated)));
     }
 }

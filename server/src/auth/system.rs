@@ -2,8 +2,8 @@
 //! at a time, and its calls wait for the disk.
 
 use harper_store::{
-    Attribute, Budget, Database, Error, Key, Op, Outcome, Precondition, Prepared, Query, Step,
-    Table, TableSchema,
+    Attribute, Budget, Comparator, Database, Error, Filter, Key, Op, Outcome, Precondition,
+    Prepared, Query, Step, Table, TableSchema, Value,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -105,7 +105,26 @@ impl SystemTable {
     /// # Errors
     /// The store's refusal, or a record of another form.
     pub(crate) fn all<T: DeserializeOwned>(&self) -> Result<Vec<T>, SystemError> {
-        let mut run = self.table.query(Query::default())?;
+        self.found(Query::default())
+    }
+
+    /// Every record whose attribute, which has an index, is this text.
+    ///
+    /// # Errors
+    /// As [`SystemTable::all`].
+    pub(crate) fn all_with<T: DeserializeOwned>(
+        &self,
+        attribute: &str,
+        text: &str,
+    ) -> Result<Vec<T>, SystemError> {
+        let attribute = attribute.to_owned();
+        let value = Value::String(text.to_owned());
+        let filter = Filter::Compare { attribute, comparator: Comparator::Equal, value };
+        self.found(Query { filter: Some(filter), ..Query::default() })
+    }
+
+    fn found<T: DeserializeOwned>(&self, query: Query) -> Result<Vec<T>, SystemError> {
+        let mut run = self.table.query(query)?;
         let mut found = Vec::new();
         loop {
             let txn = self.database.read()?;

@@ -70,23 +70,20 @@ impl Throttle {
         Ok(attempt)
     }
 
-    /// The password was right: the address's attempts are given back, and so is the user's one; the address is known
-    /// as the user's for a day.
+    /// The password was right: the attempt is given back, and no other, for whoever has an account must not be able to
+    /// wipe out guesses at others'. The address is known as the user's for a day.
     pub(crate) fn succeeded(&self, settings: &Settings, attempt: &Attempt, now: Instant) {
         const KNOWN: Duration = Duration::from_secs(24 * 60 * 60);
         if settings.attempts == 0 {
             return;
         }
+        self.withdrawn(settings, attempt);
         let mut entries = self.lock();
-        entries.remove(&attempt.address);
-        if let Some(entry) = attempt.user.and_then(|user| entries.get_mut(&user)) {
-            entry.give_back(settings);
-        }
         make_room(&mut entries, settings.entries_max, now);
         entries.insert(attempt.known, Entry { full_at: now + KNOWN });
     }
 
-    /// The password was not looked at: the attempt is given back.
+    /// The password was not wrong, as far as is known: the attempt is given back.
     pub(crate) fn withdrawn(&self, settings: &Settings, attempt: &Attempt) {
         let mut entries = self.lock();
         for bucket in [Some(attempt.address), attempt.user].into_iter().flatten() {
@@ -214,6 +211,20 @@ mod tests {
         for _ in 0..10 {
             assert!(throttle.begin(&off, address(1), "ann", now).is_ok());
         }
+    }
+
+    #[test]
+    fn a_right_password_does_not_give_back_the_attempts_of_wrong_ones() {
+        let (throttle, settings, now) = (Throttle::default(), settings(4, 100), Instant::now());
+        let begin = |name: &str| throttle.begin(&settings, address(1), name, now);
+        let mut guesses = 0;
+        for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+            guesses += u32::from(begin(name).is_ok());
+            if let Ok(own) = begin("own") {
+                throttle.succeeded(&settings, &own, now);
+            }
+        }
+        assert_eq!(guesses, 4);
     }
 
     #[test]

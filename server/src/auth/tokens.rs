@@ -14,6 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -122,6 +123,15 @@ impl Tokens {
         let header = serde_json::json!({"alg": "RS256", "typ": "JWT", "kid": public[0].0});
         let header = URL_SAFE_NO_PAD.encode(header.to_string());
         Ok(Self { private, header, public })
+    }
+
+    /// Whether the tokens that these keys accept are those that the others accept.
+    #[must_use]
+    pub(crate) fn accept_as(&self, others: &Self) -> bool {
+        let ids = |tokens: &Self| -> BTreeSet<String> {
+            tokens.public.iter().map(|(id, _)| id.clone()).collect()
+        };
+        ids(self) == ids(others)
     }
 
     /// A token for `user`, good for `life`.

@@ -103,6 +103,13 @@ struct Everyone {
     roles: BTreeMap<String, Arc<Role>>,
 }
 
+/// What only those who change something need to know.
+#[derive(Default)]
+struct Changing {
+    /// The greatest `since_s` of the users that were removed: their tokens are not those of others who get their names.
+    removed_since_s: u64,
+}
+
 /// All users and roles.
 pub(crate) struct Users {
     user_table: SystemTable,
@@ -110,7 +117,7 @@ pub(crate) struct Users {
     everyone: ArcSwap<Everyone>,
     generation: AtomicU64,
     /// Held while something is changed, so that no change is built on what another one replaces.
-    changing: Mutex<()>,
+    changing: Mutex<Changing>,
 }
 
 impl Users {
@@ -152,6 +159,12 @@ impl Users {
     #[must_use]
     pub(crate) fn get(&self, name: &str) -> Option<Arc<User>> {
         self.everyone.load().users.get(name).cloned()
+    }
+
+    /// Whether `user` may still log in with the password that this copy of it has.
+    #[must_use]
+    pub(crate) fn is_current(&self, user: &User) -> bool {
+        self.get(&user.username).is_some_and(|now| now.active && now.since_s == user.since_s)
     }
 
     /// The role of that name.
@@ -214,6 +227,7 @@ mod tests {
     use super::*;
     use crate::auth::password;
     use serde_json::json;
+    use std::time::UNIX_EPOCH;
 
     struct Fixture {
         root: tempfile::TempDir,
@@ -332,6 +346,54 @@ mod tests {
         users.drop_user("ann").unwrap();
         users.drop_role("reader").unwrap();
         assert!(fixture.users().get("ann").is_none() && fixture.users().role("reader").is_none());
+    }
+
+    #[test]
+    fn what_is_begun_in_the_second_of_a_change_ends_with_it() {
+        let fixture = Fixture::new();
+        let users = fixture.users();
+        // the latest second that a token or a session of now can be of
+        let issued = |user: &User| user.since_s.max(UNIX_EPOCH.elapsed().unwrap().as_secs());
+        users.add_user(new_user("ann", SUPER_USER)).unwrap();
+        for _ in 0..2 {
+            let before = issued(&users.get("ann").unwrap());
+            let (username, password) = ("ann".to_owned(), Some("other".to_owned()));
+            users.alter_user(UserChange { username, password, ..UserChange::default() }).unwrap();
+            assert!(users.get("ann").unwrap().since_s > before);
+            let before = issued(&users.get("ann").unwrap());
+            users.add_user(new_user("bob", SUPER_USER)).unwrap();
+            users.drop_user("ann").unwrap();
+            users.add_user(new_user("ann", SUPER_USER)).unwrap();
+            assert!(users.get("ann").unwrap().since_s > before, "another one of the same name");
+            users.drop_user("bob").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_copy_is_current_until_the_password_or_the_right_to_log_in_changes() {
+        let fixture = Fixture::new();
+        let users = fixture.users();
+        users.ensure_super_user("admin", "first").unwrap();
+        users.add_user(new_user("ann", SUPER_USER)).unwrap();
+        let change = |active, password: Option<&str>| {
+            let change = UserChange {
+                username: "ann".into(),
+                active,
+                password: password.map(str::to_owned),
+                role: Some(SUPER_USER.into()),
+            };
+            users.alter_user(change).unwrap();
+        };
+        let copy = users.get("ann").unwrap();
+        change(None, None);
+        assert!(users.is_current(&copy));
+        change(Some(false), None);
+        assert!(!users.is_current(&copy));
+        change(Some(true), Some("new"));
+        assert!(!users.is_current(&copy));
+        let copy = users.get("ann").unwrap();
+        users.drop_user("ann").unwrap();
+        assert!(!users.is_current(&copy));
     }
 
     #[test]

@@ -62,16 +62,19 @@ struct Said {
 
 fn x_forwarded(headers: &HeaderMap) -> Said {
     Said {
-        hops: items(headers, &X_FORWARDED_FOR).map(address).collect(),
-        scheme: items(headers, &X_FORWARDED_PROTO).last().map(str::to_owned),
-        host: items(headers, &X_FORWARDED_HOST).last().map(str::to_owned),
+        hops: items(headers, &X_FORWARDED_FOR).map(|item| address(item?)).collect(),
+        scheme: items(headers, &X_FORWARDED_PROTO).last().flatten().map(str::to_owned),
+        host: items(headers, &X_FORWARDED_HOST).last().flatten().map(str::to_owned),
     }
 }
 
-/// The items of a list header, over all its lines. Text that is not visible ASCII is passed over.
-fn items<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).map(str::trim).filter(|item| !item.is_empty())
+/// The items of a list header, over all its lines. One that is no text is none, and nothing is made of it, while it
+/// keeps its place: what a client wrote must not hide what a proxy has added to it.
+fn items<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = Option<&'a str>> {
+    let lines = headers.get_all(name).iter();
+    let items = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let items = items.map(<[u8]>::trim_ascii).filter(|item| !item.is_empty());
+    items.map(|item| std::str::from_utf8(item).ok())
 }
 
 /// RFC 7239 §4: elements between commas, `name=value` pairs between semicolons. None of its values that are used
@@ -80,7 +83,8 @@ fn forwarded(headers: &HeaderMap) -> Said {
     let mut said = Said::default();
     for element in items(headers, &header::FORWARDED) {
         let mut hop = None;
-        for (name, value) in element.split(';').filter_map(|pair| pair.split_once('=')) {
+        let pairs = element.unwrap_or_default().split(';');
+        for (name, value) in pairs.filter_map(|pair| pair.split_once('=')) {
             let value = value.trim().trim_matches('"');
             match name.trim().to_ascii_lowercase().as_str() {
                 "for" => hop = address(value),
@@ -106,20 +110,24 @@ fn address(text: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn client(trusted: &str, use_forwarded: bool, lines: &[(&'static str, &str)]) -> Client {
+    fn client(
+        trusted: &str,
+        use_forwarded: bool,
+        lines: &[(&'static str, impl AsRef<[u8]>)],
+    ) -> Client {
         let kind = if use_forwarded { "Forwarded" } else { "X-Forwarded" };
         let yaml = format!("http: {{trustedProxies: '{trusted}', forwardedHeaders: {kind}}}");
         let proxies = harper_config::from_text(&yaml).0.unwrap().http.proxies;
         let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        for (name, value) in lines.iter().map(|(name, value)| (name, value.as_ref())) {
+            headers.append(*name, HeaderValue::from_bytes(value).unwrap());
         }
         let mut client = Client::of_connection("10.0.0.1".parse().unwrap(), None, false);
         believe(&proxies, &headers, &mut client);
         client
     }
 
-    fn address_of(lines: &[(&'static str, &str)]) -> String {
+    fn address_of(lines: &[(&'static str, impl AsRef<[u8]>)]) -> String {
         let is_standard = lines.iter().any(|(name, _)| *name == "forwarded");
         client("10.0.0.0/8,2001:db8::/32", is_standard, lines).address.to_string()
     }
@@ -142,6 +150,25 @@ mod tests {
         assert_eq!(of(""), "10.0.0.1");
         let twice = [("x-forwarded-for", "203.0.113.9"), ("x-forwarded-for", "203.0.113.10")];
         assert_eq!(address_of(&twice), "203.0.113.10", "lines count as one list");
+    }
+
+    #[test]
+    fn what_is_no_text_is_a_gap_and_hides_nothing() {
+        for name in ["x-forwarded-for", "forwarded"] {
+            let (prefix, suffix) =
+                if name == "forwarded" { ("for=", ";proto=http") } else { ("", "") };
+            let item = |text: &[u8]| [prefix.as_bytes(), text, suffix.as_bytes()].concat();
+            let list = |items: &[&[u8]]| items.iter().map(|text| item(text)).collect::<Vec<_>>();
+            let of = |items: &[&[u8]]| address_of(&[(name, list(items).join(&b", "[..]))]);
+            assert_eq!(of(&[b"\xff", b"203.0.113.9"]), "203.0.113.9");
+            assert_eq!(of(&[b"\xff", b"203.0.113.9", b"10.0.0.7"]), "203.0.113.9");
+            assert_eq!(of(&[b"203.0.113.9", b"\xff", b"10.0.0.7"]), "10.0.0.7");
+            let lines =
+                [(name, item(b"6.6.6.6")), (name, list(&[b"\xff", b"203.0.113.9"]).join(&b','))];
+            assert_eq!(address_of(&lines), "203.0.113.9");
+        }
+        let lines = [("x-forwarded-proto", &b"https"[..]), ("x-forwarded-proto", b"\xff")];
+        assert!(!client("10.0.0.0/8", false, &lines).is_secure);
     }
 
     #[test]

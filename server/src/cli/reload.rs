@@ -73,12 +73,7 @@ impl<'a> Followed<'a> {
     fn reload(&mut self, app: &App) {
         match self.read() {
             Ok(change) => self.take(change, app),
-            Err(why) => {
-                tracing::error!(
-                    "the changed configuration is refused, the one before goes on: {why}"
-                );
-                app.reloads.refused(&why);
-            }
+            Err(why) => refuse(app, &why),
         }
     }
 
@@ -101,8 +96,10 @@ impl<'a> Followed<'a> {
     fn take(&mut self, change: Change, app: &App) {
         let Change { mut config, running, applied, waiting } = change;
         config.root_path = sources::at_home(&config.root_path);
+        if let Err(error) = app.reconfigure(config) {
+            return refuse(app, &error.to_string());
+        }
         self.running = running;
-        app.reconfigure(config);
         app.reloads.taken(&waiting);
         let applied = if applied.is_empty() { "no new value".into() } else { applied.join(", ") };
         tracing::info!(target: NOTIFY, "configuration read anew: {applied}");
@@ -111,4 +108,9 @@ impl<'a> Followed<'a> {
             tracing::warn!("changed in the configuration, takes effect at the next start: {keys}");
         }
     }
+}
+
+fn refuse(app: &App, why: &str) {
+    tracing::error!("the changed configuration is refused, the one before goes on: {why}");
+    app.reloads.refused(why);
 }

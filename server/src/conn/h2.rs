@@ -83,7 +83,7 @@ where
                 return Poll::Pending;
             }
             // the client is told which of its streams will still be answered, and that is all of them
-            state.since.set(state.shared.coarse_now.get());
+            state.begin_time();
             Pin::new(&mut connection).graceful_shutdown();
         }
     })

@@ -3,6 +3,7 @@
 use super::call::{Call, Done};
 use crate::auth::Identity;
 use crate::auth::sessions::SessionsError;
+use crate::auth::users::User;
 use crate::error::{Answer, Code, Failure};
 use crate::metrics::Rejected;
 use http::{HeaderName, HeaderValue, header};
@@ -32,11 +33,10 @@ pub(super) async fn login(call: Call<'_>) -> Answer<Done> {
         return Err(crate::auth::cache::failed("Login failed"));
     };
     let old = scope.id().map(str::to_owned);
-    let (life, sessions_max) = (settings.life, settings.sessions_max);
-    let user = call.services.credentials.authority.users.get(&user.username);
-    let user = user.ok_or_else(|| crate::auth::cache::failed("Login failed"))?;
+    // whose password was verified, and not whoever has the name by now
+    let (user, limits) = (User::clone(&user), settings.clone());
     let begun = call.block(move |authority| {
-        let id = authority.sessions.begin(&user, life, sessions_max)?;
+        let id = authority.sessions.begin(&user, &authority.users, &limits)?;
         if let Some(old) = old {
             authority.sessions.end(&old)?;
         }
@@ -44,7 +44,7 @@ pub(super) async fn login(call: Call<'_>) -> Answer<Done> {
     });
     let id = begun.await?.map_err(|error| failure(&call, error))?;
     let mut done = Done::with(json!({ "message": "Login successful" }))?;
-    let cookie = scope.set(&id, life, &settings.domains, scope.is_foreign());
+    let cookie = scope.set(&id, settings.life, &settings.domains, scope.is_foreign());
     done.headers.extend(cookie.map(|cookie| (header::SET_COOKIE, cookie)));
     if call.request.client.is_secure {
         done.headers.push((SESSION, HeaderValue::from_static("Secure")));
@@ -72,6 +72,7 @@ fn failure(call: &Call<'_>, error: SessionsError) -> Box<Failure> {
             call.services.metrics.rejected(Rejected::Sessions);
             Failure::new(Code::Overloaded, "Too many sessions are open")
         }
+        SessionsError::Outdated => crate::auth::cache::failed("Login failed"),
         other => Failure::internal("a session could not be begun", &other),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::call::{Call, Done, missing};
 use crate::auth::Identity;
-use crate::auth::cache::bad_token;
+use crate::auth::cache::{bad_token, failed};
 use crate::auth::tokens::{Purpose, Refusal};
 use crate::auth::users::User;
 use crate::error::{Answer, Failure};
@@ -23,13 +23,14 @@ pub(super) async fn create(call: Call<'_>) -> Answer<Done> {
             call.services.credentials.login(username, password, &ask).await?
         }
     };
-    let users = &call.services.credentials.authority.users;
     let user = match &identity {
+        // whose password was verified, and not whoever has the name by now
+        Identity::User(user) if user.is_stored => Arc::new(User::clone(user)),
         // a client of this machine, or somebody else's user, cannot have a token of ours
-        Identity::User(user) if user.is_stored => users.get(&user.username),
-        Identity::User(_) | Identity::Anonymous => None,
+        Identity::User(_) | Identity::Anonymous => {
+            return Err(guard::refused(&Identity::Anonymous));
+        }
     };
-    let user = user.ok_or_else(|| guard::refused(&Identity::Anonymous))?;
     let (operation, refresh) = (
         issue(&call, Arc::clone(&user), Purpose::Operation).await?,
         issue(&call, user, Purpose::Refresh).await?,
@@ -49,7 +50,7 @@ pub(super) async fn refresh(call: Call<'_>) -> Answer<Done> {
     let token = call.optional_text("refresh_token")?.or(header);
     let token = token.ok_or_else(|| missing("refresh_token"))?;
     let authority = &call.services.credentials.authority;
-    let verified = authority.tokens.verify(token, Purpose::Refresh);
+    let verified = authority.tokens().verify(token, Purpose::Refresh);
     let verified = verified.map_err(|refusal| bad_token(refusal.sentence()))?;
     let user = authority.users.get(&verified.username).filter(|user| verified.is_of(user));
     let user = user.ok_or_else(|| bad_token(Refusal::Invalid.sentence()))?;
@@ -63,6 +64,7 @@ async fn issue(call: &Call<'_>, user: Arc<User>, purpose: Purpose) -> Answer<Str
         Purpose::Operation => settings.operation_life,
         Purpose::Refresh => settings.refresh_life,
     };
-    let token = call.block(move |authority| authority.tokens.issue(&user, purpose, life)).await?;
-    token.map_err(|error| Failure::internal("a token could not be made", &error))
+    let token = call.block(move |authority| authority.token(&user, purpose, life)).await?;
+    let token = token.map_err(|error| Failure::internal("a token could not be made", &error))?;
+    token.ok_or_else(|| failed("Login failed"))
 }

@@ -11,7 +11,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
-use rustls::{HandshakeKind, RootCertStore, ServerConfig, ServerConnection};
+use rustls::{HandshakeKind, InconsistentKeys, RootCertStore, ServerConfig, ServerConnection};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -86,9 +86,14 @@ impl Entry {
             refuse("privateKey", format!("the key cannot be used: {error}"), hint)
         })?;
         let certified = CertifiedKey::new(chain, key);
-        certified.keys_match().map_err(|_| {
-            let hint = "the first certificate of the file must be the one that the key is of";
-            refuse("privateKey", "the key is not that of the certificate".into(), hint)
+        certified.keys_match().map_err(|error| match error {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                let hint = "the first certificate of the file must be the one that the key is of";
+                refuse("privateKey", "the key is not that of the certificate".into(), hint)
+            }
+            error => {
+                refuse("certificate", format!("the first certificate cannot be used: {error}"), "")
+            }
         })?;
         let provider = Arc::new(provider);
         let clients = sources.clients(configured, &provider).map_err(|problem| vec![problem])?;

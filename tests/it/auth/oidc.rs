@@ -19,13 +19,13 @@ const SCHEMA: &str = "type Dog @table @export { id: ID @primaryKey }\n\
     type Cat @table @export { id: ID @primaryKey }";
 
 /// An issuer on this machine: what it publishes can be changed while it runs.
-struct Issuer {
-    url: String,
+pub(crate) struct Issuer {
+    pub(crate) url: String,
     keys: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Issuer {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let keys = Arc::<Mutex<Vec<Value>>>::default();
@@ -52,7 +52,7 @@ impl Issuer {
         Self { url, keys }
     }
 
-    fn publish(&self, keys: &[&Signer]) {
+    pub(crate) fn publish(&self, keys: &[&Signer]) {
         *self.keys.lock().unwrap() = keys.iter().map(|key| key.jwk.clone()).collect();
     }
 
@@ -62,7 +62,7 @@ impl Issuer {
         format!("authentication.oidc={}", json!([entry]))
     }
 
-    fn claims(&self, more: &Value) -> Value {
+    pub(crate) fn claims(&self, more: &Value) -> Value {
         let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
         let mut claims = json!({"iss": self.url, "aud": "harper", "sub": "ann", "exp": now + 600});
         claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -73,7 +73,7 @@ impl Issuer {
 type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
 
 /// A key with which tokens are signed.
-struct Signer {
+pub(crate) struct Signer {
     header: Value,
     jwk: Value,
     sign: Sign,
@@ -98,7 +98,7 @@ impl Signer {
         Self { header: json!({"alg": "RS256", "kid": id}), jwk, sign: Box::new(sign) }
     }
 
-    fn ecdsa(id: &str) -> Self {
+    pub(crate) fn ecdsa(id: &str) -> Self {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
         let public = pair.public_key().as_ref().to_vec();
         let (x, y) = (text(&public[1..33]), text(&public[33..]));
@@ -117,7 +117,7 @@ impl Signer {
         Self { header: json!({"alg": "EdDSA", "kid": id}), jwk, sign: Box::new(sign) }
     }
 
-    fn token(&self, claims: &Value) -> String {
+    pub(crate) fn token(&self, claims: &Value) -> String {
         self.token_with(&self.header, claims)
     }
 
@@ -221,6 +221,28 @@ fn a_claim_can_name_the_role_and_a_new_key_is_fetched_when_it_is_used() {
     issuer.publish(&[&new]);
     eventually("the new key", || (ask(&server, "/Dog/", &fresh) == 200).then_some(()));
     assert_eq!(ask(&server, "/Dog/", &token(&old, json!(["reader", "more"]))), 401);
+}
+
+#[test]
+fn an_issuer_that_publishes_no_keys_any_more_is_believed_by_those_it_had() {
+    let (known, stranger) = (Signer::ecdsa("known"), Signer::ecdsa("stranger"));
+    let issuer = Issuer::start();
+    issuer.publish(&[&known]);
+    let (server, admin) = start_with(SCHEMA, &[&issuer.setting(&json!({"roleClaim": "role"}))]);
+    add_reader(&admin);
+    let token = |signer: &Signer, name: &str| {
+        signer.token(&issuer.claims(&json!({"sub": name, "role": "reader"})))
+    };
+    let first = token(&known, "ann");
+    eventually("the keys", || (ask(&server, "/Dog/", &first) == 200).then_some(()));
+    issuer.publish(&[]);
+    // a key that is not known has the keys fetched at once
+    let unknown = token(&stranger, "ann");
+    eventually("the empty set", || {
+        assert_eq!(ask(&server, "/Dog/", &unknown), 401);
+        server.log().contains("no key among them").then_some(())
+    });
+    assert_eq!(ask(&server, "/Dog/", &token(&known, "bob")), 200);
 }
 
 #[test]

@@ -161,3 +161,35 @@ fn sessions_have_their_settings() {
     login(&client, &[]).expect(503);
     assert_eq!(server.metric(r#"harper_rejected_total{reason="sessions"}"#), 1.0);
 }
+
+#[test]
+fn one_user_cannot_take_all_the_sessions() {
+    let limits = ["authentication.sessionsMax=3", "authentication.sessionsOfUserMax=2"];
+    let (server, admin) = start_with(SCHEMA, &limits);
+    let add = json!({"username": "ann", "password": "x", "role": "super_user"});
+    call(&admin, "add_user", add).expect(200);
+    let client = server.operations();
+    let ann = json!({"operation": "login", "username": "ann", "password": "x"}).to_string();
+    let ids: Vec<_> = (0..5).map(|_| cookie(&client.post("/", &ann).expect(200))).collect();
+    login(&client, &[]).expect(200);
+    let is_open = |(name, id): &(String, String)| {
+        info(&client, &[("cookie", &format!("{name}={id}"))]).status == 200
+    };
+    assert_eq!(ids.iter().filter(|id| is_open(id)).count(), 2);
+}
+
+#[test]
+fn a_logout_that_ends_nothing_writes_nothing() {
+    let (server, _) = start();
+    let client = server.operations();
+    let (name, id) = cookie(&login(&client, &[]).expect(200));
+    let pair = format!("{name}={id}");
+    info(&client, &[("cookie", &pair)]).expect(200);
+    let commits = || server.metric(r#"harper_store_commits_total{database="system"}"#);
+    let before = commits();
+    for junk in ["junk", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
+        let out = client.request("POST", "/").header("cookie", &format!("{name}={junk}"));
+        out.json(r#"{"operation":"logout"}"#).send().expect(200);
+    }
+    assert_eq!(commits(), before);
+}

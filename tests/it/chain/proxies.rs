@@ -50,10 +50,10 @@ fn proxied(server: &Server, header: &[u8]) -> Wire {
 fn the_proxy_protocol_names_the_client_in_both_versions() {
     let launch = home().launch().set("http.proxyProtocol=true");
     let server = launch.set("http.trustedProxies=127.0.0.1").start();
-    // a health check of the load balancer itself
-    assert_eq!(proxied(&server, &binary_header(0x20, [0; 4])).reply().status, 200);
-    assert_eq!(proxied(&server, b"PROXY UNKNOWN\r\n").reply().status, 200);
     for header in [
+        // they name nobody, which is not the same as this machine
+        binary_header(0x20, [0; 4]),
+        b"PROXY UNKNOWN\r\n".to_vec(),
         binary_header(0x21, [203, 0, 113, 9]),
         binary_header(0x21, [127, 0, 0, 1]),
         b"PROXY TCP4 203.0.113.9 10.0.0.1 40000 80\r\n".to_vec(),

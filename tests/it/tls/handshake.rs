@@ -9,6 +9,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// A certificate of version 1 of X.509, which no library of today makes, and its key; nothing trusts it.
+const OLD_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\n\
+    MIIBJDCBywIUF2MtBOPT5kUpfZxlLfApg1OSbYYwCgYIKoZIzj0EAwIwFDESMBAG\n\
+    A1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyNDAzNDk1NVoYDzIxMjYxMDMxMDM0OTU1\n\
+    WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC\n\
+    AASx0oOCAj51965stPiObXec7k6FNFVlWEnWhW6akAzHQtHSVq9b3wmNzrICUN9J\n\
+    SXLcoRgr7ApYXcTJlG5OdFrsMAoGCCqGSM49BAMCA0gAMEUCIDMHetMIyXTu8E8+\n\
+    sDGmiw7CJCH+3u1h0yKD6u827J37AiEA5eUBx3kCwRl2xK3vTkCRUSBeAHFqoKIl\n\
+    Jb3nbeNTq08=\n\
+    -----END CERTIFICATE-----\n";
+const OLD_KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
+    MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgvE88VanRQuiHSSVc\n\
+    1tfuRYBlF90RA1iEBwabCLxNKfihRANCAASx0oOCAj51965stPiObXec7k6FNFVl\n\
+    WEnWhW6akAzHQtHSVq9b3wmNzrICUN9JSXLcoRgr7ApYXcTJlG5OdFrs\n\
+    -----END PRIVATE KEY-----\n";
+
 /// A server whose `tls` is as given.
 fn start(home: &Arc<Home>, tls: &Value) -> (Server, SocketAddr) {
     let config = json!({"tls": tls, "http": {"securePort": "127.0.0.1:0"}});
@@ -136,6 +152,44 @@ fn a_handshake_has_the_time_of_a_head() {
         let count = server.metric(r#"harper_tls_handshakes_total{result="timeout"}"#);
         (count == 2.0).then_some(())
     });
+}
+
+#[test]
+fn silent_clients_of_tls_are_bounded_like_all_others() {
+    let home = home();
+    let http = json!({"securePort": "127.0.0.1:0", "headersTimeout": 2000, "connectionsMax": 3});
+    let server = home.launch().configured(&json!({ "http": http })).start();
+    let address = server.https();
+    let authority = std::fs::read_to_string(home.path("root/keys/ca.pem")).unwrap();
+    let client = Tls::trusting(&authority);
+    let mut silent: Vec<_> = (0..3).map(|_| Wire::connect(address)).collect();
+    eventually("the silent ones", || (server.metric("harper_connections") == 3.0).then_some(()));
+    // one more is closed at once, and counted
+    assert!(client.connect(address, "localhost").is_err());
+    let rejected = server.metric(r#"harper_rejected_total{reason="connections"}"#);
+    assert!(rejected >= 1.0);
+    // the silent ones are cut when the time of a head is over, and counted; then there is room
+    for wire in &mut silent {
+        assert!(wire.closed() < Duration::from_secs(20));
+    }
+    eventually("the time to be counted", || {
+        let count = server.metric(r#"harper_tls_handshakes_total{result="timeout"}"#);
+        (count == 3.0).then_some(())
+    });
+    let mut secure = client.connect(address, "localhost").unwrap();
+    secure.get("/Dog/").reply().expect(200);
+}
+
+#[test]
+fn a_certificate_of_a_version_that_is_not_taken_is_called_that() {
+    let home = home();
+    let tls = json!({"certificate": OLD_CERTIFICATE, "privateKey": OLD_KEY});
+    let config = json!({"tls": tls, "http": {"securePort": "127.0.0.1:0"}});
+    let output = home.launch_as("check").configured(&config).fail();
+    assert_eq!(output.status.code(), Some(64));
+    let said = crate::harness::server::text(&output.stderr);
+    assert!(said.contains("certificate: the first certificate cannot be used"), "{said}");
+    assert!(said.contains("Version") && !said.contains("not that of the certificate"), "{said}");
 }
 
 #[test]

@@ -47,6 +47,8 @@ pub struct Sessions {
     pub domains: Vec<String>,
     /// Sessions that may be open.
     pub sessions_max: usize,
+    /// Sessions that one user may have open.
+    pub of_user_max: usize,
 }
 
 /// Tokens that this server signs.
@@ -99,6 +101,7 @@ impl Reader<'_> {
                 life: self.millis("authentication.cookie.expires"),
                 domains: self.list("authentication.cookie.domains").unwrap_or_default(),
                 sessions_max: self.size("authentication.sessionsMax"),
+                of_user_max: self.size("authentication.sessionsOfUserMax"),
             },
             tokens: Tokens {
                 operation_life: self.millis("authentication.operationTokenTimeout"),

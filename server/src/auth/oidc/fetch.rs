@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 use tokio_rustls::TlsConnector;
 
@@ -45,6 +46,8 @@ enum FetchError {
     Form(#[from] serde_json::Error),
     #[error("it says that it is {0}")]
     OtherIssuer(String),
+    #[error("there is no key among them that can be used")]
+    NoKeys,
 }
 
 /// What is needed of the discovery document.
@@ -54,30 +57,40 @@ struct Discovery {
     jwks_uri: String,
 }
 
-/// Starts the thread.
-pub(super) fn start(issuers: &Arc<[Issuer]>, refresh: Duration) -> io::Result<()> {
+/// Starts the thread, which goes on until what is returned is dropped.
+pub(super) fn start(issuers: &Arc<[Issuer]>, refresh: Duration) -> io::Result<oneshot::Sender<()>> {
     let sources = issuers.iter().map(|issuer| Source::new(&issuer.settings));
     let sources = sources.collect::<io::Result<Vec<_>>>()?;
     let issuers = Arc::clone(issuers);
+    let (wanted, dropped) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("oidc".into()).spawn(move || {
         let followed = issuers.iter().zip(sources);
         let all = followed.map(|(issuer, source)| follow(issuer, source, refresh));
         let all = futures_util::future::join_all(all);
-        LocalSet::new().block_on(&runtime, all);
+        LocalSet::new().block_on(&runtime, async {
+            tokio::select! {
+                _ = all => {}
+                _ = dropped => {}
+            }
+        });
     })?;
-    Ok(())
+    Ok(wanted)
 }
 
 /// Keeps the keys of one issuer as they are; never returns.
 async fn follow(issuer: &Issuer, source: Source, refresh: Duration) {
     let name = &issuer.settings.issuer;
+    let mut known = None;
     loop {
         let wait = match source.keys().await {
             Ok(set) => {
-                let keys = keys(&set);
-                tracing::debug!(issuer = %name, count = keys.len(), "keys of an issuer of tokens");
-                issuer.keys.store(Arc::new(keys));
+                if known.as_ref() != Some(&set) {
+                    let keys = keys(&set);
+                    tracing::debug!(issuer = %name, count = keys.len(), "keys of an issuer of tokens");
+                    issuer.set_keys(keys);
+                    known = Some(set);
+                }
                 refresh
             }
             Err(error) => {
@@ -104,12 +117,14 @@ impl Source {
         })
     }
 
+    /// A set with at least one key that can be used: any other is a mistake of the issuer's.
     async fn keys(&self) -> Result<JwkSet, FetchError> {
         let uri = match &self.settings.jwks_uri {
             Some(uri) => uri.clone(),
             None => self.discovered().await?,
         };
-        self.get(&uri).await
+        let set = self.get(&uri).await?;
+        if keys(&set).is_empty() { Err(FetchError::NoKeys) } else { Ok(set) }
     }
 
     async fn discovered(&self) -> Result<String, FetchError> {

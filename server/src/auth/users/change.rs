@@ -1,7 +1,7 @@
 //! Changes of users and roles. Each is written to the disk before it is seen, and waits for that: never on a worker.
 
 use super::stored::{StoredRole, StoredUser};
-use super::{Everyone, Role, SUPER_USER, User, Users, UsersError};
+use super::{Changing, Everyone, Role, SUPER_USER, User, Users, UsersError};
 use crate::auth::password;
 use crate::auth::permission;
 use harper_config::Node;
@@ -51,14 +51,15 @@ impl Users {
             return Ok(());
         }
         let hash = password::hash(password)?;
-        let _changing = self.lock();
+        let changing = self.lock();
         let role = self.role_named(SUPER_USER)?;
+        let before = self.get(name).map_or(changing.removed_since_s, |user| user.since_s);
         self.store_user(User {
             username: name.to_owned(),
             password: hash,
             active: true,
             role,
-            since_s: later_than(user.as_deref()),
+            since_s: later_than(before),
             is_stored: true,
         })
     }
@@ -72,12 +73,12 @@ impl Users {
         check(&username, &password, "the ")?;
         self.role_named(&role)?;
         let hash = password::hash(&password)?;
-        let _changing = self.lock();
+        let changing = self.lock();
         if self.get(&username).is_some() {
             return Err(UsersError::Conflict(format!("User {username} already exists")));
         }
         let role = self.role_named(&role)?;
-        let since_s = later_than(None);
+        let since_s = later_than(changing.removed_since_s);
         let password = hash;
         self.store_user(User { username, password, active, role, since_s, is_stored: true })
     }
@@ -95,7 +96,7 @@ impl Users {
         let _changing = self.lock();
         let mut user = User::clone(&*self.user_named(&username)?);
         if let Some(hash) = hash {
-            user.since_s = later_than(Some(&user));
+            user.since_s = later_than(user.since_s);
             user.password = hash;
         }
         if let Some(role) = role {
@@ -113,12 +114,13 @@ impl Users {
     /// # Errors
     /// No such user, the last super user, or the database's refusal.
     pub(crate) fn drop_user(&self, name: &str) -> Result<(), UsersError> {
-        let _changing = self.lock();
-        self.user_named(name)?;
+        let mut changing = self.lock();
+        let since_s = self.user_named(name)?.since_s;
         let mut everyone = Everyone::clone(&self.everyone.load());
         everyone.users.remove(name);
         self.keeps_a_super_user(&everyone)?;
         self.user_table.delete(&[name.to_owned()])?;
+        changing.removed_since_s = changing.removed_since_s.max(since_s);
         self.publish(everyone);
         Ok(())
     }
@@ -211,7 +213,7 @@ impl Users {
         Ok(name)
     }
 
-    fn lock(&self) -> MutexGuard<'_, ()> {
+    fn lock(&self) -> MutexGuard<'_, Changing> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -268,10 +270,10 @@ fn needed(name: &str, verb: &str) -> UsersError {
     UsersError::Conflict(format!("Cannot {verb} role {name}: the server needs it"))
 }
 
-/// Now, and after what counted before.
-fn later_than(before: Option<&User>) -> u64 {
+/// The second after now and after what counted before: what has been issued up to now is of a second before it.
+fn later_than(before: u64) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    now.max(before.map_or(0, |user| user.since_s + 1))
+    now.max(before).saturating_add(1)
 }
 
 fn check(name: &str, password: &str, whose: &str) -> Result<(), UsersError> {

@@ -1,8 +1,9 @@
 //! `authentication.*` beyond passwords, and the Operations API: throttling, sessions, tokens, the log of events.
 
 use super::{Case, Live};
+use crate::auth::oidc::{Issuer, Signer};
 use crate::harness::server::{PASSWORD, USERNAME};
-use crate::harness::{Reply, eventually};
+use crate::harness::{Home, Reply, eventually};
 use base64::Engine;
 use serde_json::{Value, json};
 
@@ -11,6 +12,12 @@ pub(super) const CASES: &[Case] = &[
     ("authentication.cookie.expires", cookie_expires),
     ("authentication.cookie.domains", cookie_domains),
     ("authentication.sessionsMax", sessions_max),
+    ("authentication.sessionsOfUserMax", sessions_of_user_max),
+    ("authentication.jwt.privateKey", private_key),
+    ("authentication.jwt.publicKeys", public_keys),
+    ("authentication.oidc", oidc),
+    ("authentication.oidcRefresh", oidc_refresh),
+    ("authentication.oidcLeeway", oidc_leeway),
     ("authentication.operationTokenTimeout", |live| {
         token_life(live, "authentication.operationTokenTimeout", "operation_token")
     }),
@@ -76,6 +83,121 @@ fn sessions_max(live: &Live) {
     login(live).expect(200);
     live.set(&[("authentication.sessionsMax", json!(1))]);
     eventually("the limit", || (login(live).status == 503).then_some(()));
+}
+
+fn sessions_of_user_max(live: &Live) {
+    let strangers = ("authentication.authorizeLocal", json!(false));
+    live.set(std::slice::from_ref(&strangers));
+    let session = || {
+        let reply = login(live).expect(200);
+        reply.header("set-cookie").split(';').next().unwrap().to_owned()
+    };
+    let is_open = |cookie: &str| {
+        let client = live.server.operations();
+        let ask = client.request("POST", "/").header("cookie", cookie);
+        ask.json(r#"{"operation":"user_info"}"#).send().status == 200
+    };
+    let first = session();
+    session();
+    assert!(is_open(&first));
+    live.set(&[strangers, ("authentication.sessionsOfUserMax", json!(1))]);
+    session();
+    assert!(!is_open(&first));
+}
+
+/// A key pair of RSA as the server makes it, as paths of the private and the public part.
+fn key_pair(live: &Live, name: &str) -> [String; 2] {
+    let home = Home::with_schema("type Dog @table @export { id: ID @primaryKey }");
+    let pairs = ["operationsApi.network.port=127.0.0.1:0", "threads.count=1"];
+    let launch = pairs.iter().fold(home.launch(), |launch, pair| launch.set(pair));
+    launch.start().stop();
+    [".jwtPrivate.key", ".jwtPublic.key"].map(|file| {
+        let text = std::fs::read(home.path(&format!("root/keys/{file}"))).unwrap();
+        live.home.write(&format!("{name}{file}"), text).display().to_string()
+    })
+}
+
+/// A token of the administrator.
+fn own_token(live: &Live) -> String {
+    let operation = "create_authentication_tokens";
+    let body = json!({ "operation": operation, "username": USERNAME, "password": PASSWORD });
+    let tokens = live.server.operations().post("/", &body.to_string()).expect(200).json();
+    tokens["operation_token"].as_str().unwrap().to_owned()
+}
+
+/// How a request with this token is answered.
+fn with_token(live: &Live, token: &str) -> u16 {
+    let client = live.client();
+    client.request("GET", "/Dog/").header("authorization", &format!("Bearer {token}")).send().status
+}
+
+fn private_key(live: &Live) {
+    let [private, _] = key_pair(live, "one");
+    let before = own_token(live);
+    assert_eq!(with_token(live, &before), 200);
+    live.set(&[("authentication.jwt.privateKey", json!(private))]);
+    assert_eq!(with_token(live, &before), 401, "what is remembered, too");
+    assert_eq!(with_token(live, &own_token(live)), 200);
+    live.set(&[]);
+    assert_eq!(with_token(live, &before), 200);
+}
+
+fn public_keys(live: &Live) {
+    let [private, public] = key_pair(live, "two");
+    live.set(&[("authentication.jwt.privateKey", json!(private))]);
+    let token = own_token(live);
+    live.set(&[]);
+    assert_eq!(with_token(live, &token), 401);
+    live.set(&[("authentication.jwt.publicKeys", json!([public]))]);
+    assert_eq!(with_token(live, &token), 200);
+}
+
+/// An issuer that has published these keys, and what it is in the configuration.
+fn issuer(keys: &[&Signer]) -> (Issuer, Value) {
+    let issuer = Issuer::start();
+    issuer.publish(keys);
+    let entry = json!([{ "issuer": issuer.url, "audience": "harper" }]);
+    (issuer, entry)
+}
+
+fn oidc(live: &Live) {
+    let signer = Signer::ecdsa("key");
+    let (issuer, entry) = issuer(&[&signer]);
+    let token = signer.token(&issuer.claims(&json!({ "sub": USERNAME })));
+    assert_eq!(with_token(live, &token), 401);
+    live.set(&[("authentication.oidc", entry.clone())]);
+    eventually("the issuer to be believed", || (with_token(live, &token) == 200).then_some(()));
+    // its keys stay known while another comes
+    let (_other, more) = self::issuer(&[]);
+    let both = json!([entry[0], more[0]]);
+    live.set(&[("authentication.oidc", both)]);
+    assert_eq!(with_token(live, &token), 200);
+    live.set(&[]);
+    assert_eq!(with_token(live, &token), 401);
+}
+
+fn oidc_refresh(live: &Live) {
+    let (old, new) = (Signer::ecdsa("old"), Signer::ecdsa("new"));
+    let (issuer, entry) = issuer(&[&old]);
+    live.set(&[("authentication.oidc", entry.clone())]);
+    let token = old.token(&issuer.claims(&json!({ "sub": USERNAME })));
+    eventually("the keys", || (with_token(live, &token) == 200).then_some(()));
+    // nobody asks for the new key, so that the old one is good for an hour
+    issuer.publish(&[&new]);
+    let refresh = ("authentication.oidcRefresh", json!(500));
+    live.set(&[("authentication.oidc", entry), refresh]);
+    eventually("the keys to be fetched again", || (with_token(live, &token) == 401).then_some(()));
+}
+
+fn oidc_leeway(live: &Live) {
+    let signer = Signer::ecdsa("key");
+    let (issuer, entry) = issuer(&[&signer]);
+    live.set(&[("authentication.oidc", entry.clone())]);
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let token = signer.token(&issuer.claims(&json!({ "sub": USERNAME, "exp": now - 1 })));
+    eventually("the keys", || (with_token(live, &token) == 200).then_some(()));
+    live.set(&[("authentication.oidc", entry), ("authentication.oidcLeeway", json!(0))]);
+    assert_eq!(with_token(live, &token), 401);
 }
 
 fn token_life(live: &Live, key: &str, member: &str) {
