@@ -85,7 +85,7 @@ fn proxy_protocol(live: &Live) {
     becomes("the header to be read", || {
         let mut wire = live.wire();
         wire.send("PROXY UNKNOWN\r\nGET /Dog/ HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        wire.try_reply().is_some_and(|reply| reply.status == 200)
+        wire.try_reply().is_some_and(|reply| reply.status == 401)
     });
 }
 
