@@ -131,6 +131,7 @@ impl StartError {
 pub(crate) struct App {
     config: watch::Sender<Arc<Config>>,
     store: Store,
+    expressions: Expressions,
     authority: Arc<Authority>,
     workers: RefCell<Workers>,
     pools: Pools,
@@ -201,7 +202,7 @@ impl App {
         let cgroup_root = config.borrow().threads.cgroup_root.clone();
         let sources = admin::Sources::new(metrics, store.clone(), pools.work.clone())
             .with(reloads.clone())
-            .with(expressions)
+            .with(expressions.clone())
             .with(workers.counts())
             .with(cpu::Cpu { cgroup_root });
         let sources = certificates.iter().cloned().fold(sources, admin::Sources::with);
@@ -212,6 +213,7 @@ impl App {
         Ok(Self {
             config,
             store,
+            expressions,
             authority,
             workers: RefCell::new(workers),
             pools,
@@ -246,6 +248,7 @@ impl App {
         self.authority.reconfigure(&config.authentication)?;
         telemetry::configure(&config.logging);
         self.store.set_limits(&store_options(&config));
+        self.expressions.set_limits(&config.computed);
         self.config.send_replace(Arc::new(config));
         self.keep_workers();
         Ok(())
@@ -326,7 +329,7 @@ fn open_store(root: &Path, config: &Config) -> Result<(Store, Expressions), Star
     std::fs::create_dir_all(root)
         .map_err(|error| StartError::File { path: root.display().to_string(), error })?;
     let path = config.storage.path.clone().unwrap_or_else(|| root.join("database"));
-    let expressions = Expressions::new();
+    let expressions = Expressions::new(&config.computed);
     let hooks = Hooks { evaluator: expressions.evaluator(), ..Hooks::default() };
     let store = Store::open_with(root, &path, store_options(config), hooks)?;
     Ok((store, expressions))

@@ -121,6 +121,10 @@ pub(crate) enum Rejected {
     RateLimit,
     /// `http.responseTimeout`.
     ResponseTime,
+    /// `computed.*`, by a value that an index needs.
+    ComputedValue,
+    /// `query.valueBytesMax`.
+    ValueBytes,
 }
 
 const CLOSED: [&str; 5] = ["normal", "idle", "timeout", "error", "drain"];
@@ -146,6 +150,8 @@ const REJECTED: &[&str] = &[
     "held_bytes",
     "rate_limit",
     "response_time",
+    "computed_value",
+    "value_bytes",
 ];
 
 /// The counters of one worker.

@@ -54,6 +54,8 @@ pub struct Config {
     pub files: Files,
     /// `query.*`
     pub query: Query,
+    /// `computed.*`
+    pub computed: Computed,
     /// `pool.threads`: threads for blocking work; none means automatic.
     pub pool_threads: Option<usize>,
     /// `pool.queueMax`: pieces of blocking work that may wait.
@@ -203,6 +205,21 @@ pub struct Query {
     pub scan_records_max: usize,
     /// Related records that one record may bring with it.
     pub related_records_max: usize,
+    /// Bytes of a value that attributes are compared with.
+    pub value_bytes_max: usize,
+}
+
+/// Limits of one evaluation of a computed attribute.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Computed {
+    /// Processor time.
+    pub cpu_time_max: Duration,
+    /// Memory of a thread's engine.
+    pub heap_bytes_max: usize,
+    /// Bytes of the value as JSON.
+    pub result_bytes_max: usize,
+    /// How long a record is left alone after it took too much time or memory.
+    pub pause: Duration,
 }
 
 /// The admin listener.
@@ -283,6 +300,13 @@ impl Reader<'_> {
                 held_bytes_max: self.size("query.heldBytesMax"),
                 scan_records_max: self.size("query.scanRecordsMax"),
                 related_records_max: self.size("query.relatedRecordsMax"),
+                value_bytes_max: self.size("query.valueBytesMax"),
+            },
+            computed: Computed {
+                cpu_time_max: self.millis("computed.cpuMsMax"),
+                heap_bytes_max: self.size("computed.heapBytesMax"),
+                result_bytes_max: self.size("computed.resultBytesMax"),
+                pause: self.millis("computed.pauseMs"),
             },
             pool_threads: self.count("pool.threads"),
             pool_queue_max: self.size("pool.queueMax"),

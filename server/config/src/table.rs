@@ -256,6 +256,12 @@ pub const KEYS: &[Key] = &[
     .live(),
     key("query.scanRecordsMax", Int(0, 1 << 40), "10000000", "Records that one query may read without returning them, as when no condition has an index; more is answered with 400. 0 allows any number.").live(),
     key("query.relatedRecordsMax", Int(1, 10_000_000), "10000", "Related records that one record may bring with it by `select( )`; more is answered with 400.").live(),
+    key("query.valueBytesMax", Bytes, "64K", "Bytes of a value that a condition of a query compares an attribute with; more is answered with 400.").live(),
+    // computed attributes
+    key("computed.cpuMsMax", Int(1, 600_000), "20", "Milliseconds of processor time that one evaluation of a computed attribute may take. One that breaks a limit has no value: a write that needs it for an index is answered with 400.").live(),
+    key("computed.heapBytesMax", Bytes, "16M", "Memory that the engine of one thread may hold, which evaluates computed attributes; less than 1M is taken for 1M.").live(),
+    key("computed.resultBytesMax", Bytes, "64K", "Bytes of a computed attribute's value as JSON.").live(),
+    key("computed.pauseMs", Int(0, 3_600_000), "1000", "Milliseconds for which one thread does not try again to evaluate a computed attribute on a record that took too much time or memory.").live(),
     key("pool.threads", AutoOr(1, 256), "auto", "Threads for work that may block: cold reads, files, password hashing. `auto` is the number of workers, at least 2.").live(),
     key("pool.queueMax", Int(1, 1_000_000), "1024", "Pieces of such work that may wait; one more is answered with 503."),
     // admin and shutdown

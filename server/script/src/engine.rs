@@ -90,7 +90,7 @@ impl Engine {
     pub(crate) fn new(limits: Limits) -> Result<Engine, Error> {
         let failed = |error: rquickjs::Error| Error::Engine(error.to_string());
         let runtime = Runtime::new().map_err(failed)?;
-        runtime.set_memory_limit(limits.memory_bytes_max);
+        runtime.set_memory_limit(limits.heap_bytes_max);
         runtime.set_max_stack_size(STACK_BYTES_MAX);
         let (deadline, timed_out) =
             (Rc::<Cell<Option<Duration>>>::default(), Rc::<Cell<bool>>::default());
@@ -154,14 +154,14 @@ impl Engine {
             return Err(Error::Engine(String::from("a compiled expression is missing")));
         };
         self.timed_out.set(false);
-        self.deadline.set(Some(cpu_time().saturating_add(self.limits.time_max)));
+        self.deadline.set(Some(cpu_time().saturating_add(self.limits.cpu_time_max)));
         let result = self.context.with(|ctx| call(&ctx, compiled, record));
         self.deadline.set(None);
-        let Limits { time_max, memory_bytes_max, result_bytes_max } = self.limits;
+        let Limits { cpu_time_max, heap_bytes_max, result_bytes_max, pause: _ } = self.limits;
         match result {
-            Err(_) if self.timed_out.get() => Err(Error::TimedOut { max: time_max }),
+            Err(_) if self.timed_out.get() => Err(Error::TimedOut { max: cpu_time_max }),
             Err(Error::Thrown(message)) if message == OUT_OF_MEMORY => {
-                Err(Error::OutOfMemory { max: memory_bytes_max })
+                Err(Error::OutOfMemory { max: heap_bytes_max })
             }
             Ok(text) if text.len() > result_bytes_max => {
                 Err(Error::TooLarge { bytes: text.len(), max: result_bytes_max })
@@ -172,7 +172,7 @@ impl Engine {
 }
 
 /// Processor time of this thread: what others take of the machine is not counted.
-fn cpu_time() -> Duration {
+pub(crate) fn cpu_time() -> Duration {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
 }

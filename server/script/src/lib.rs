@@ -3,38 +3,39 @@
 //! Each thread has an engine of its own, made when the first expression is evaluated there, and
 //! compiles an expression once. An expression sees the attributes of the record and the language
 //! itself: no files, no network, no timers, and nothing that another evaluation left behind, since
-//! the global object is frozen. Time, memory and the size of the result are bounded; an expression
-//! that broke a bound is not evaluated again on the thread for a second, so that it cannot hold it
-//! up again and again.
+//! the global object is frozen. Time, memory and the size of the result are bounded; a record on
+//! which an expression broke a bound is not evaluated again on the thread for a while, so that it
+//! cannot hold it up again and again. Other records are not affected.
 
 mod engine;
+mod pause;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use engine::Engine;
-
-/// How long an expression that took too much is left alone.
-const PAUSE: Duration = Duration::from_secs(1);
+use pause::Paused;
 
 /// What one evaluation may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Processor time that one evaluation may take.
-    pub time_max: Duration,
+    pub cpu_time_max: Duration,
     /// Memory of all that one thread's engine holds.
-    pub memory_bytes_max: usize,
+    pub heap_bytes_max: usize,
     /// Size of the result as JSON text.
     pub result_bytes_max: usize,
+    /// How long a record is left alone after an expression took too much time or memory on it.
+    pub pause: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            time_max: Duration::from_millis(20),
-            memory_bytes_max: 16 << 20,
+            cpu_time_max: Duration::from_millis(20),
+            heap_bytes_max: 16 << 20,
             result_bytes_max: 64 << 10,
+            pause: Duration::from_secs(1),
         }
     }
 }
@@ -49,7 +50,7 @@ pub enum Error {
     #[error("{0}")]
     Thrown(String),
     /// It took too long.
-    #[error("it took longer than {} ms", .max.as_millis())]
+    #[error("it took more than {} ms of processor time", .max.as_millis())]
     TimedOut {
         /// The limit.
         max: Duration,
@@ -68,20 +69,25 @@ pub enum Error {
         /// The limit.
         max: usize,
     },
-    /// It broke a limit moments ago and is not evaluated now.
-    #[error("it broke a limit and is paused")]
-    Paused,
     /// The engine could not be made.
     #[error("the script engine failed: {0}")]
     Engine(String),
+}
+
+impl Error {
+    /// Whether the expression fails on the record however often it is evaluated, so that null may
+    /// stand for its value. One that broke a limit may have a value the next time.
+    #[must_use]
+    pub fn is_lasting(&self) -> bool {
+        matches!(self, Error::Syntax(_) | Error::Thrown(_))
+    }
 }
 
 /// What a thread keeps from one evaluation to the next.
 #[derive(Default)]
 struct Thread {
     engine: Option<Engine>,
-    /// Until when expressions are left alone.
-    paused: HashMap<String, Instant>,
+    paused: Paused,
 }
 
 thread_local! {
@@ -121,21 +127,18 @@ impl Thread {
         record: &str,
         limits: Limits,
     ) -> Result<String, Error> {
-        if let Some(until) = self.paused.get(expression) {
-            if Instant::now() < *until {
-                return Err(Error::Paused);
-            }
-            self.paused.remove(expression);
+        if let Some(error) = self.paused.error(expression, record) {
+            return Err(error);
         }
         let engine = match &mut self.engine {
             Some(engine) if engine.limits() == limits => engine,
             other => other.insert(Engine::new(limits)?),
         };
         let result = engine.evaluate(expression, names, record);
-        if let Err(Error::TimedOut { .. } | Error::OutOfMemory { .. }) = &result {
+        if let Err(error @ (Error::TimedOut { .. } | Error::OutOfMemory { .. })) = &result {
             // what is left of it is not worth keeping
             self.engine = None;
-            self.paused.insert(expression.to_owned(), Instant::now() + PAUSE);
+            self.paused.add(expression, record, limits.pause, error.clone());
         }
         result
     }

@@ -105,6 +105,9 @@ fn relation(
         ));
     }
     let local = attribute(here, &table.type_name, from.as_deref())?;
+    if local.computed.is_some() {
+        return Err(format!("from cannot be the computed attribute {}", local.name));
+    }
     let foreign = attribute(there, type_name, to.as_deref())?;
     if !can_be_equal(&local.kind, &foreign.kind) {
         let kinds = (local.kind.name(), foreign.kind.name());
@@ -212,9 +215,11 @@ mod tests {
             ("o: Far @relationship(from: a)", "Far is in other, not in data"),
             ("o: Owner @relationship(from: 5)", "must be the name of an attribute"),
             ("a: Owner @relationship(from: a)", "a is declared twice"),
+            ("o: Owner @relationship(from: c)", "from cannot be the computed attribute c"),
             ("o: Owner @relationship(from: a) @allow(role: x)", "@allow belongs on the attribute"),
         ] {
-            let dog = format!("type Dog @table {{ id: ID a: ID n: Int\n {field} }}");
+            let own = "id: ID a: ID n: Int c: ID @computed(from: \"a\")";
+            let dog = format!("type Dog @table {{ {own}\n {field} }}");
             let rest =
                 "type Owner @table { id: ID } type Far @table(database: \"other\") { id: ID }";
             let (_, problems) = read(&[&format!("{dog}\n{rest}")]);

@@ -10,6 +10,10 @@ use http::{HeaderValue, header};
 pub(crate) fn store_failure(metrics: &WorkerMetrics, error: Error) -> Box<Failure> {
     match error {
         Error::Invalid(invalid) => Failure::new(Code::InvalidBody, invalid.to_string()),
+        Error::Unevaluated { .. } => {
+            metrics.rejected(Rejected::ComputedValue);
+            Failure::new(Code::InvalidBody, error.to_string())
+        }
         Error::InvalidKey { .. } => Failure::new(Code::BadRequest, error.to_string()),
         Error::UnknownAttribute { .. } => Failure::new(Code::InvalidQuery, error.to_string()),
         Error::Exists => Failure::new(Code::Conflict, "A record with this key exists already"),

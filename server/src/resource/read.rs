@@ -9,11 +9,12 @@ use super::select::{RelatedLimits, Selection};
 use super::table::TableResource;
 use crate::auth::access::{Access, View};
 use crate::content::{Columns, Format, List, Media};
-use crate::error::{Answer, Failure};
+use crate::error::{Answer, Code, Failure};
 use crate::exchange::{Request, Response};
+use crate::metrics::Rejected;
 use crate::reply;
 use crate::services::Services;
-use harper_store::{Attribute, Key, Limits, Query, QueryRun};
+use harper_store::{Attribute, Filter, Key, Limits, Query, QueryRun};
 use http::{StatusCode, header};
 use std::sync::Arc;
 
@@ -75,7 +76,7 @@ impl TableResource {
         let media = Media::negotiate(&request.head.headers)?;
         let body = prepare::text(self, services, request).await?;
         let parsed = query::parse_body(&self.scope(request), &body)?;
-        let parsed = within(services, parsed, prefix);
+        let parsed = within(services, parsed, prefix)?;
         self.found(services, request, media, access.view(&self.schema), parsed).await
     }
 
@@ -90,7 +91,7 @@ impl TableResource {
         prefix: Option<String>,
     ) -> Answer<Parsed> {
         let text = request.head.uri.query().unwrap_or_default();
-        Ok(within(services, query::parse(&self.scope(request), text)?, prefix))
+        within(services, query::parse(&self.scope(request), text)?, prefix)
     }
 
     async fn found(
@@ -170,9 +171,21 @@ impl TableResource {
 }
 
 /// Adds to a query what is not in its text.
-fn within(services: &Services, mut parsed: Parsed, prefix: Option<String>) -> Parsed {
-    let harper_config::Query { sort_records_max, scan_records_max, .. } = services.config.query;
+///
+/// # Errors
+/// 400 for a value that is too long to be looked for in every record.
+fn within(services: &Services, mut parsed: Parsed, prefix: Option<String>) -> Answer<Parsed> {
+    let harper_config::Query { sort_records_max, scan_records_max, value_bytes_max, .. } =
+        services.config.query;
+    let bytes = parsed.query.filter.as_ref().map_or(0, Filter::value_bytes);
+    if bytes > value_bytes_max {
+        services.metrics.rejected(Rejected::ValueBytes);
+        let sentence = format!(
+            "The query compares with a value of {bytes} bytes, at most {value_bytes_max} are allowed"
+        );
+        return Err(Failure::new(Code::InvalidQuery, sentence));
+    }
     let limits = Limits { sort_records_max, scan_records_max };
     parsed.query = Query { key_prefix: prefix, limits, ..parsed.query };
-    parsed
+    Ok(parsed)
 }

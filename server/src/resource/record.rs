@@ -18,7 +18,7 @@ use crate::reply;
 use crate::services::Services;
 use bytes::Bytes;
 use harper_store::{Key, Meta, ReadTxn, Record, TableSchema};
-use http::header;
+use http::{HeaderValue, header};
 use std::sync::Arc;
 
 /// Larger records are read and written out on the pool.
@@ -47,7 +47,12 @@ enum Form<'w> {
 /// A representation.
 enum Shown {
     Bytes(Binary),
-    Text(Media, Bytes),
+    Text {
+        media: Media,
+        body: Bytes,
+        /// Whether it is all that the record's version stands for: not null for a value of which nothing is known.
+        is_whole: bool,
+    },
 }
 
 impl TableResource {
@@ -220,7 +225,7 @@ impl Wanted {
         };
         let Some(select) = &self.select else {
             let body = whole(media.format, schema, &guard::shown(&self.view, record.body)?)?;
-            return Ok(Some(Shown::Text(media, body)));
+            return Ok(Some(Shown::Text { media, body, is_whole: true }));
         };
         let mut reading = Reading::new(txn, metrics, self.related);
         let mut text = Vec::with_capacity(record.body.len());
@@ -231,13 +236,14 @@ impl Wanted {
             text.extend_from_slice(b"null");
         }
         let schema = select.is_record().then_some(&*select.schema);
-        Ok(Some(Shown::Text(media, encoded(media.format, schema, text)?)))
+        let body = encoded(media.format, schema, text)?;
+        Ok(Some(Shown::Text { media, body, is_whole: !reading.lacks_value }))
     }
 }
 
 fn respond(request: &Request, validators: &Validators, shown: Shown) -> Answer<Response> {
-    let (media, body) = match shown {
-        Shown::Text(media, body) => (media, body),
+    let (media, body, is_whole) = match shown {
+        Shown::Text { media, body, is_whole } => (media, body, is_whole),
         Shown::Bytes(bytes) => {
             let mut response = binary::answer(request, validators.tag(), bytes)?;
             validators.describe(response.headers_mut());
@@ -247,7 +253,12 @@ fn respond(request: &Request, validators: &Validators, shown: Shown) -> Answer<R
     let mut response = Response::new(Body::whole(body));
     let headers = response.headers_mut();
     headers.reserve(8);
-    validators.describe(headers);
+    if is_whole {
+        validators.describe(headers);
+    } else {
+        // the next evaluation may give the value, under the same version of the record
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     headers.insert(header::VARY, reply::VARY);
     media.describe(headers);
     Ok(response)

@@ -70,6 +70,8 @@ pub(crate) struct Reading<'t> {
     pub metrics: &'t WorkerMetrics,
     /// What one record may bring with it.
     pub limits: RelatedLimits,
+    /// Whether null was written where nothing is known of a computed value.
+    pub lacks_value: bool,
     /// How many more related records it may.
     left: usize,
     /// Where what is written of the record begins.
@@ -107,7 +109,7 @@ impl<'t> Reading<'t> {
         metrics: &'t WorkerMetrics,
         limits: RelatedLimits,
     ) -> Self {
-        Self { txn, metrics, limits, left: limits.records_max, start: 0 }
+        Self { txn, metrics, limits, lacks_value: false, left: limits.records_max, start: 0 }
     }
 
     /// Counts one related record; what is written of the main one would then end at `end`.
@@ -385,7 +387,13 @@ impl Item {
             }
             Source::Computed(computed) => {
                 let Some(record) = parts.record else { return Ok(false) };
-                out.extend_from_slice(&computed.value(record.body));
+                match computed.value(record.body) {
+                    Ok(value) => out.extend_from_slice(&value),
+                    Err(_) => {
+                        reading.lacks_value = true;
+                        out.extend_from_slice(b"null");
+                    }
+                }
                 Ok(true)
             }
             Source::Updated => {

@@ -25,7 +25,7 @@ use crate::log;
 use crate::merge::merge;
 use crate::observer::{Event, Interest, Operation};
 use crate::precondition::Precondition;
-use crate::record::{self, Meta, Record};
+use crate::record::{self, HEADER_BYTES, Meta, Record};
 use crate::schema::Kind;
 use crate::table::{Table, TableState};
 use crate::writer::{Message, Op, Outcome};
@@ -46,6 +46,13 @@ pub(crate) struct Applier {
 enum Mode {
     Replace,
     Merge,
+}
+
+/// What indexes take their values from.
+struct Indexed<'a> {
+    body: &'a [u8],
+    /// What [`TableState::evaluate`] made of it.
+    made: &'a [Option<Vec<u8>>],
 }
 
 /// One write as the log and the observer are told of it.
@@ -193,16 +200,13 @@ impl Applier {
                 Cow::Owned(merge(&state.schema, &state.layout, stored, body)?)
             }
         };
-        let version = ledger.version();
         // Not the version's time: that stays ahead for good once the clock was.
         let updated_ms = hlc::now_ms();
         let created_ms = body.created_ms.or(old.map(|meta| meta.created_ms));
-        let meta = Meta {
-            version,
+        let mut meta = Meta {
             created_ms: created_ms.unwrap_or(updated_ms),
             updated_ms,
             expires_ms: expiry::time(&state, &rest, body, updated_ms),
-            sequence: ledger.sequence(txn, table.id())?,
             flags: match mode {
                 Mode::Replace => body.flags,
                 Mode::Merge => old.map_or(0, |meta| meta.flags),
@@ -211,9 +215,13 @@ impl Applier {
         };
         let mut new = std::mem::take(&mut self.new);
         new.clear();
-        meta.push(&mut new);
+        new.resize(HEADER_BYTES, 0);
         state.layout.push_body(&mut new, key, &rest, &meta);
-        let stored = self.store(txn, ledger, table, &state, key, &new, &body.extra);
+        let made = state.evaluate(&new[HEADER_BYTES..])?;
+        meta.version = ledger.version();
+        meta.sequence = ledger.sequence(txn, table.id())?;
+        meta.write(&mut new);
+        let stored = self.store(txn, ledger, table, &state, key, (&new, &made), &body.extra);
         self.new = new;
         stored?;
         Ok(outcome(key, meta, old))
@@ -227,11 +235,11 @@ impl Applier {
         table: &Table,
         state: &TableState,
         key: &Key,
-        value: &[u8],
+        (value, made): (&[u8], &[Option<Vec<u8>>]),
         extra: &Bytes,
     ) -> Result<(), Error> {
         let Record { meta, body } = record::read(value)?;
-        self.update_indexes(txn, state, key, Some(body))?;
+        self.update_indexes(txn, state, key, Some(Indexed { body, made }))?;
         self.update_expiry(txn, state, key, meta.expires_ms)?;
         table.records().put(txn, key.as_bytes(), value)?;
         let body = Body::Stored(body);
@@ -353,16 +361,20 @@ impl Applier {
         txn: &mut RwTxn<'_>,
         state: &TableState,
         key: &Key,
-        body: Option<&[u8]>,
+        new: Option<Indexed<'_>>,
     ) -> Result<(), Error> {
         if state.indexes.is_empty() {
             return Ok(());
         }
         let (mut before, mut after) = (Vec::new(), Vec::new());
         json::extract(self.old_body()?.unwrap_or(b"{}"), &state.index_names, &mut before);
-        json::extract(body.unwrap_or(b"{}"), &state.index_names, &mut after);
+        let Indexed { body, made } = new.unwrap_or(Indexed { body: b"{}", made: &[] });
+        json::extract(body, &state.index_names, &mut after);
+        for (new, made) in after.iter_mut().zip(made) {
+            *new = made.as_deref().or(*new);
+        }
         for ((index, old), new) in state.indexes.iter().zip(before).zip(after) {
-            index.follow(txn, key, [old, new], body)?;
+            index.follow(txn, key, [old, new])?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use memchr::memmem;
 use serde_json::value::RawValue;
 
 use crate::date;
@@ -223,6 +224,12 @@ impl<'s> Preparation<'s> {
             }
         }
         let value = self.push(name, raw)?;
+        if self.prepared.partial && has_operation(&self.prepared.rest[value..]) {
+            self.violations.push(format!(
+                "Property {name} has an __op__ inside its value: only an attribute of the record \
+                 itself can be added to"
+            ));
+        }
         let elements = Elements::of(&self.prepared.rest[value..]);
         if indexed && elements.take(INDEXED_ELEMENTS_MAX + 1).count() > INDEXED_ELEMENTS_MAX {
             self.violations.push(format!(
@@ -278,6 +285,13 @@ impl<'s> Preparation<'s> {
             }
         }
     }
+}
+
+/// Whether a compact value has an object with a member named `__op__` in it. A quote within a text
+/// is escaped, so that these bytes can only be the beginning of a member.
+fn has_operation(value: &[u8]) -> bool {
+    let member = b"\"__op__\":";
+    memmem::find_iter(value, member).any(|at| at > 0 && matches!(value[at - 1], b'{' | b','))
 }
 
 /// A change relative to the stored value.
@@ -416,6 +430,25 @@ mod tests {
         }
         let body = br#"{"age":{"__op__":"multiply","value":2}}"#;
         assert_eq!(violations(Prepared::patch(&schema(false), body)).len(), 1);
+    }
+
+    #[test]
+    fn an_operation_inside_a_value_is_refused() {
+        let patch =
+            |value: &str| Prepared::patch(&schema(false), format!("{{\"x\":{value}}}").as_bytes());
+        for value in [
+            r#"{"n": {"__op__": "add", "value": 1}}"#,
+            r#"{"m": 1, "n": {"value": 1, "__op__": "add"}}"#,
+            r#"[0, {"__op__": "add", "value": 1}]"#,
+        ] {
+            let sentences = violations(patch(value));
+            assert!(sentences[0].starts_with("Property x has an __op__ inside"), "{sentences:?}");
+        }
+        for value in [r#""{\"__op__\":1}""#, r#"{"a\"__op__":1}"#, r#"["__op__",":"]"#] {
+            assert!(patch(value).is_ok(), "{value}");
+        }
+        let body = br#"{"name":"a","x":{"n":{"__op__":"add"}}}"#;
+        assert!(Prepared::put(&schema(false), body).is_ok(), "a PUT stores what it is given");
     }
 
     #[test]

@@ -23,8 +23,16 @@ pub struct Computed {
 pub trait Evaluate: Send + Sync {
     /// The value as compact JSON text for a record's body, which is a JSON object; `null` when the
     /// expression has none.
-    fn evaluate(&self, computed: &Computed, record: &str) -> String;
+    ///
+    /// # Errors
+    /// [`NoValue`] when the expression broke a limit, so that nothing is known of its value.
+    fn evaluate(&self, computed: &Computed, record: &str) -> Result<String, NoValue>;
 }
+
+/// Why nothing is known of a value, as a clause: `it took more than 20 ms of processor time`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NoValue(pub String);
 
 /// What a store evaluates expressions with; without it every value is null.
 #[derive(Clone, Default)]
@@ -37,12 +45,14 @@ impl Computed {
     }
 
     /// The value for a record's body, as JSON text.
-    pub fn value(&self, record: &[u8]) -> Vec<u8> {
-        let value = match (&self.evaluator.0, std::str::from_utf8(record)) {
-            (Some(evaluator), Ok(record)) => evaluator.evaluate(self, record),
-            _ => String::from("null"),
-        };
-        value.into_bytes()
+    ///
+    /// # Errors
+    /// [`NoValue`]; it is not to be taken for null.
+    pub fn value(&self, record: &[u8]) -> Result<Vec<u8>, NoValue> {
+        let Some(evaluator) = &self.evaluator.0 else { return Ok(b"null".to_vec()) };
+        let record = std::str::from_utf8(record);
+        let record = record.map_err(|_| NoValue(String::from("the record is not UTF-8")))?;
+        evaluator.evaluate(self, record).map(String::into_bytes)
     }
 
     pub(crate) fn bind(&mut self, evaluator: &Evaluator) {

@@ -34,8 +34,9 @@ impl Database {
     /// a new type, are complete when this returns. Records that exist are not checked again.
     ///
     /// # Errors
-    /// [`Error::Incompatible`] when the definition contradicts itself or changes the name or type
-    /// of the primary key; [`Error::TablesFull`]; storage errors.
+    /// [`Error::Incompatible`] when the definition contradicts itself, changes the name or type of
+    /// the primary key, or indexes a computed attribute that cannot be evaluated on every record:
+    /// the table then has the definition, but not the index; [`Error::TablesFull`]; storage errors.
     pub fn define(&self, schema: TableSchema) -> Result<Table, Error> {
         schema.check()?;
         let schema = schema.bound(&self.shared.evaluator);
@@ -230,14 +231,8 @@ fn clear(shared: &Shared, index: &Index) -> Result<(), Error> {
     Ok(txn.commit()?)
 }
 
-/// What of a record goes into new indexes.
-struct Taken {
-    key: Key,
-    /// The values of the attributes, as far as they are stored.
-    values: Vec<Option<Vec<u8>>>,
-    /// The whole, where an index needs it.
-    body: Vec<u8>,
-}
+/// A record's key, and what of it goes into each new index.
+type Taken = (Key, Vec<Option<Vec<u8>>>);
 
 /// Adds the records after a key to the indexes; returns the last key while there may be more.
 fn fill_slice(
@@ -247,27 +242,35 @@ fn fill_slice(
     after: Option<&Key>,
 ) -> Result<Option<Key>, Error> {
     let names: Vec<Box<[u8]>> = indexes.iter().map(|i| json::escaped(&i.attribute)).collect();
-    let needs_body = indexes.iter().any(|index| index.made.is_some());
     let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_bytes()));
     let mut slice: Vec<Taken> = Vec::new();
-    let (mut values, mut bytes) = (Vec::new(), 0);
+    let (mut stored, mut bytes) = (Vec::new(), 0);
     for item in table.records().range(txn, &(start, Bound::Unbounded))?.take(SLICE_RECORDS) {
         let (key, value) = item?;
-        let body = record::read(value)?.body;
-        json::extract(body, &names, &mut values);
-        let owned = values.iter().map(|value| value.map(<[u8]>::to_vec)).collect();
-        let body = if needs_body { body } else { b"" };
-        slice.push(Taken { key: Key::from_stored(key), values: owned, body: body.to_vec() });
-        bytes += body.len() + values.iter().flatten().map(|value| value.len()).sum::<usize>();
+        let (key, body) = (Key::from_stored(key), record::read(value)?.body);
+        json::extract(body, &names, &mut stored);
+        let values = indexes.iter().zip(&stored).map(|(index, stored)| {
+            let made = index.evaluate(body).map_err(|error| unindexed(table, &key, &error))?;
+            Ok(made.or_else(|| stored.map(<[u8]>::to_vec)))
+        });
+        let values = values.collect::<Result<Vec<_>, Error>>()?;
+        bytes += values.iter().flatten().map(Vec::len).sum::<usize>();
+        slice.push((key, values));
         if bytes >= SLICE_BYTES {
             break;
         }
     }
-    for Taken { key, values, body } in &slice {
+    for (key, values) in &slice {
         for (index, value) in indexes.iter().zip(values) {
-            index.follow(txn, key, [None, value.as_deref()], Some(body))?;
+            index.follow(txn, key, [None, value.as_deref()])?;
         }
     }
     let full = slice.len() == SLICE_RECORDS || bytes >= SLICE_BYTES;
-    Ok(slice.pop().filter(|_| full).map(|taken| taken.key))
+    Ok(slice.pop().filter(|_| full).map(|(key, _)| key))
+}
+
+/// A record without a value cannot be left out of an index, or queries would not find it.
+fn unindexed(table: &Table, key: &Key, error: &Error) -> Error {
+    let reason = format!("for the record with the key {}: {error}", key.to_json());
+    table.schema().incompatible(&reason)
 }

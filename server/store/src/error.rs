@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::computed::NoValue;
+
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -50,6 +52,14 @@ pub enum Error {
     /// The body cannot be stored in this table.
     #[error(transparent)]
     Invalid(#[from] Invalid),
+    /// The value that an index needs of a computed attribute is not known.
+    #[error("Computed property {attribute} is indexed and cannot be evaluated: {reason}")]
+    Unevaluated {
+        /// Name of the attribute.
+        attribute: String,
+        /// The limit that was broken.
+        reason: NoValue,
+    },
     /// A key does not fit the type of the primary key.
     #[error("Invalid value for attribute {attribute}: {value:?}, expecting {expected}")]
     InvalidKey {

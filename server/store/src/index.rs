@@ -41,25 +41,34 @@ pub(crate) struct Made {
 }
 
 impl Index {
-    /// Changes the entries of a record, given its new body and what of its old and new body has the
-    /// attribute's name.
+    /// Changes the entries of a record from the old to the new of what is indexed of it. Of an
+    /// attribute that is not stored the old value is known here.
     pub(crate) fn follow(
         &self,
         txn: &mut RwTxn<'_>,
         key: &Key,
         [old, new]: [Option<&[u8]>; 2],
-        body: Option<&[u8]>,
     ) -> Result<(), Error> {
-        let Some(Made { computed, values }) = &self.made else {
+        let Some(Made { values, .. }) = &self.made else {
             return self.update(txn, key, old, new);
         };
         let old = values.get(txn, key.as_bytes())?.map(<[u8]>::to_vec);
-        let new = body.map(|body| computed.value(body));
-        match &new {
+        match new {
             Some(new) => values.put(txn, key.as_bytes(), new)?,
             None => drop(values.delete(txn, key.as_bytes())?),
         }
-        self.update(txn, key, old.as_deref(), new.as_deref())
+        self.update(txn, key, old.as_deref(), new)
+    }
+
+    /// What is indexed of a record with this body, if that is not stored in it.
+    ///
+    /// # Errors
+    /// [`Error::Unevaluated`].
+    pub(crate) fn evaluate(&self, body: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let Some(Made { computed, .. }) = &self.made else { return Ok(None) };
+        let value = computed.value(body);
+        let attribute = || self.attribute.clone();
+        value.map(Some).map_err(|reason| Error::Unevaluated { attribute: attribute(), reason })
     }
 
     /// Removes all entries.
@@ -71,7 +80,7 @@ impl Index {
     }
 
     /// Changes the entries of a record from those of its old value to those of its new one.
-    pub(crate) fn update(
+    fn update(
         &self,
         txn: &mut RwTxn<'_>,
         key: &Key,

@@ -2,7 +2,7 @@
 //!
 //! One form serves every kind of relationship: a record is related to those whose `foreign`
 //! attribute has a value that its `local` attribute has. Either may be an array, and either may be
-//! a primary key. The foreign side must be the primary key or indexed, so that following a
+//! a primary key. Null is the lack of a value, so it is related to nothing. The foreign side must be the primary key or indexed, so that following a
 //! relationship is a lookup and never a scan.
 
 use std::cell::Cell;
@@ -190,6 +190,9 @@ impl Hop {
         lookups: &Lookups<'t>,
         visit: Visit<'_, 't>,
     ) -> Result<bool, Error> {
+        if *scalar == Scalar::Null {
+            return Ok(false);
+        }
         let records = self.table.records();
         match &self.foreign {
             Foreign::Key => {

@@ -63,7 +63,7 @@ mod validate;
 mod writer;
 
 pub use body::Prepared;
-pub use computed::{Computed, Evaluate, Evaluator};
+pub use computed::{Computed, Evaluate, Evaluator, NoValue};
 pub use database::{Database, ReadTxn};
 pub use error::{Error, Invalid, InvalidValue};
 pub use events::{Events, Stretch};

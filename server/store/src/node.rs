@@ -28,15 +28,15 @@ struct Field {
 #[derive(Debug, Default)]
 pub(crate) struct Values<'t> {
     stored: Vec<Option<&'t [u8]>>,
-    /// Values that are not stored, by position.
-    made: Vec<(usize, Vec<u8>)>,
+    /// Values that are not stored, by position; none where nothing is known of it.
+    made: Vec<(usize, Option<Vec<u8>>)>,
 }
 
 impl<'t> Values<'t> {
     /// The value of the field at a position, if the record has one.
     pub(crate) fn get(&self, at: usize) -> Option<&[u8]> {
         match self.made.iter().find(|(field, _)| *field == at) {
-            Some((_, value)) => Some(value),
+            Some((_, value)) => value.as_deref(),
             None => self.stored(at),
         }
     }
@@ -74,7 +74,7 @@ impl Fields {
         values.made.clear();
         for (at, field) in self.all.iter().enumerate() {
             if let Some(computed) = &field.computed {
-                values.made.push((at, computed.value(body)));
+                values.made.push((at, computed.value(body).ok()));
             }
         }
     }

@@ -137,14 +137,12 @@ impl QueryRun {
             _ => Phase::Scanning { branch: 0, after: None, sorter },
         };
         let (narrowing, in_vain) = (Narrowing::default(), 0);
-        let run = QueryRun { table, plan, offset, limit, limits, narrowing, in_vain, phase };
-        run.refuse_search()?;
-        Ok(run)
+        Ok(QueryRun { table, plan, offset, limit, limits, narrowing, in_vain, phase })
     }
 
     /// Refuses at once what would have to search a table that is too large. With a limit enough
     /// may be found before.
-    fn refuse_search(&self) -> Result<(), Error> {
+    pub(crate) fn refuse_search(&self) -> Result<(), Error> {
         let max = self.limits.scan_records_max;
         if max == 0 || self.limit.is_some() || !self.plan.searches_table() {
             return Ok(());

@@ -53,13 +53,13 @@ impl Meta {
         self.expires_ms != 0 && self.expires_ms <= hlc::now_ms()
     }
 
-    /// Appends the header.
-    pub(crate) fn push(&self, out: &mut Vec<u8>) {
+    /// Writes the header over the beginning of a stored value.
+    pub(crate) fn write(&self, value: &mut [u8]) {
         let Meta { version, created_ms, updated_ms, expires_ms, sequence, origin, flags } = *self;
-        out.extend([FORMAT, flags, 0, 0]);
-        out.extend(origin.to_le_bytes());
-        for word in [version, created_ms, updated_ms, expires_ms, sequence] {
-            out.extend(word.to_le_bytes());
+        let first = u64::from_le_bytes([FORMAT, flags, 0, 0, 0, 0, 0, 0]) | u64::from(origin) << 32;
+        let words = [first, version, created_ms, updated_ms, expires_ms, sequence];
+        for (bytes, word) in value.chunks_exact_mut(8).zip(words) {
+            bytes.copy_from_slice(&word.to_le_bytes());
         }
     }
 }
@@ -106,9 +106,8 @@ mod tests {
         fn a_header_is_read_back(words: [u64; 5], origin: u32, flags: u8) {
             let [version, created_ms, updated_ms, expires_ms, sequence] = words;
             let meta = Meta { version, created_ms, updated_ms, expires_ms, sequence, origin, flags };
-            let mut value = Vec::new();
-            meta.push(&mut value);
-            prop_assert_eq!(value.len(), HEADER_BYTES);
+            let mut value = vec![0; HEADER_BYTES];
+            meta.write(&mut value);
             value.extend_from_slice(b"{}");
             prop_assert_eq!(read(&value).unwrap(), Record { meta, body: b"{}" });
         }

@@ -52,6 +52,9 @@ impl Pending {
             foreign.extract(record.body, &mut fields);
             let Some(raw) = fields.get(0) else { return };
             scalar::any(raw, foreign.kind(0), |scalar| {
+                if scalar == Scalar::Null {
+                    return false;
+                }
                 match tree {
                     Tree::Primary => values.extend(scalar.key()),
                     Tree::Index => values.push(scalar.encoded()),

@@ -59,6 +59,14 @@ impl TableState {
     pub(crate) fn index(&self, attribute: &str) -> Option<&Arc<Index>> {
         self.indexes.iter().find(|index| index.ready && index.attribute == attribute)
     }
+
+    /// For each index what it holds of a record with this body, where that is not stored.
+    ///
+    /// # Errors
+    /// [`Error::Unevaluated`].
+    pub(crate) fn evaluate(&self, body: &[u8]) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        self.indexes.iter().map(|index| index.evaluate(body)).collect()
+    }
 }
 
 impl Table {
@@ -122,7 +130,9 @@ impl Table {
     /// [`Table::related`].
     #[allow(clippy::needless_pass_by_value, reason = "a query is made to be run once")]
     pub fn query(&self, query: Query) -> Result<QueryRun, Error> {
-        QueryRun::plan_query(self.clone(), &query)
+        let run = QueryRun::plan_query(self.clone(), &query)?;
+        run.refuse_search()?;
+        Ok(run)
     }
 
     /// A relationship from records of this table, to be followed one record at a time.

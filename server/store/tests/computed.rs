@@ -9,24 +9,28 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use common::{attribute, commit, compare, delete, number, options, patch, put, run, schema};
 use harper_store::{
-    Attribute, Comparator, Computed, Database, Evaluate, Evaluator, Filter, Hooks, Kind, Prepared,
-    Query, Sort, Store, Table, TableSchema,
+    Attribute, Comparator, Computed, Database, Error, Evaluate, Evaluator, Filter, Hooks, Kind,
+    NoValue, Prepared, Query, Sort, Store, Table, TableSchema,
 };
 use serde_json::Value as Json;
 use tempfile::TempDir;
+
+/// For this number nothing has a value.
+const BROKEN: i64 = 666;
 
 /// `n` times the number that is the expression; `odd` is another number each time.
 #[derive(Default)]
 struct Times(AtomicI64);
 
 impl Evaluate for Times {
-    fn evaluate(&self, computed: &Computed, record: &str) -> String {
+    fn evaluate(&self, computed: &Computed, record: &str) -> Result<String, NoValue> {
         let record: Json = serde_json::from_str(record).unwrap();
-        match (computed.from.parse::<i64>(), record["n"].as_i64()) {
+        Ok(match (computed.from.parse::<i64>(), record["n"].as_i64()) {
+            (_, Some(BROKEN)) => return Err(NoValue("it is too slow".into())),
             (Ok(factor), Some(n)) => (factor * n).to_string(),
             (Err(_), _) => self.0.fetch_add(1, Ordering::Relaxed).to_string(),
             _ => String::from("null"),
-        }
+        })
     }
 }
 
@@ -136,4 +140,47 @@ fn a_body_cannot_have_the_value() {
     let refused = Prepared::put(&table, br#"{"value":1}"#).unwrap_err().to_string();
     assert_eq!(refused, "Computed property value may not be directly assigned a value");
     assert!(Prepared::patch(&table, br#"{"value":1}"#).is_err());
+}
+
+#[test]
+fn a_record_without_a_value_is_refused_where_an_index_needs_it_and_nothing_of_it_stays() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(&root);
+    let database = store.database("data").unwrap();
+    let mut schema = with("10", "", true);
+    schema.attributes[1].indexed = true;
+    let table = database.define(schema).unwrap();
+    fill(&database, &table);
+    let broken = format!("{{\"n\":{BROKEN}}}");
+    let refused = commit(&database, put(&table, "5", &broken)).unwrap_err();
+    assert!(matches!(refused, Error::Unevaluated { .. }));
+    let refused = database.commit(vec![put(&table, "a", "{}"), patch(&table, "5", &broken)]);
+    let sentence = "Computed property value is indexed and cannot be evaluated: it is too slow";
+    assert_eq!(refused.unwrap_err().to_string(), sentence);
+    let next = commit(&database, put(&table, "b", r#"{"n":20}"#)).unwrap();
+    assert_eq!(next.meta.sequence, 12, "what was refused has taken no number");
+    assert_eq!(found(&database, &table, above(75)), ["8", "9", "b"]);
+    assert_eq!(found(&database, &table, compare("n", Comparator::Equal, number(5))), ["5"]);
+    assert_eq!(found(&database, &table, compare("n", Comparator::Equal, number(BROKEN))), [""; 0]);
+}
+
+#[test]
+fn a_record_without_a_value_meets_no_condition_and_no_index_is_made_without_it() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(&root);
+    let database = store.database("data").unwrap();
+    let table = database.define(with("10", "", false)).unwrap();
+    fill(&database, &table);
+    commit(&database, put(&table, "bad", &format!("{{\"n\":{BROKEN}}}"))).unwrap();
+    let null = compare("value", Comparator::Equal, harper_store::Value::Null);
+    let unlike = compare("value", Comparator::NotEqual, number(0));
+    assert_eq!(found(&database, &table, null.clone()), ["none"]);
+    assert_eq!(found(&database, &table, unlike).len(), 10);
+    let refused = database.define(with("10", "", true)).unwrap_err().to_string();
+    assert!(refused.contains("the key \"bad\"") && refused.contains("too slow"), "{refused}");
+    assert_eq!(found(&database, &table, null), ["none"], "the index is not used");
+    commit(&database, put(&table, "10", r#"{"n":10}"#)).unwrap();
+    commit(&database, delete(&table, "bad")).unwrap();
+    database.define(with("10", "", true)).unwrap();
+    assert_eq!(found(&database, &table, above(85)), ["9", "10"]);
 }

@@ -371,3 +371,64 @@ fn what_is_looked_up_counts_and_changes_between_steps_are_seen() {
     let query = Query { filter, ..Query::default() };
     assert!(run(&world.database, &world.dogs, query, 1).unwrap().is_empty());
 }
+
+#[test]
+fn null_is_related_to_nothing() {
+    for indexed in [false, true] {
+        let fixture = Fixture::new();
+        let database = fixture.database();
+        let id = || attribute("id", Kind::Id, false);
+        let name = attribute("name", Kind::String, true);
+        let city = attribute("city", Kind::String, true);
+        let clubs = database.define(schema("Club", vec![id(), name, city])).unwrap();
+        let nick = attribute("nick", Kind::String, indexed);
+        let dogs = database.define(schema("Dog", vec![id(), nick])).unwrap();
+        for (id, name) in [("a", "null"), ("b", "\"X\"")] {
+            let body = format!("{{\"name\":{name},\"city\":\"x\"}}");
+            commit(&database, put(&clubs, id, &body)).unwrap();
+            commit(&database, put(&dogs, id, &format!("{{\"nick\":{name}}}"))).unwrap();
+        }
+        let join = join("nick", &clubs, "name");
+        let filter = Box::new(compare("city", Comparator::Equal, text("x")));
+        let filter = Some(Filter::Related { join: join.clone(), filter });
+        let found = run(&database, &dogs, Query { filter, ..Query::default() }, 100).unwrap();
+        assert_eq!(found, [r#"{"id":"b","nick":"X"}"#], "with an index here: {indexed}");
+        let related = dogs.related(&join).unwrap();
+        let txn = database.read().unwrap();
+        let mut count = 0;
+        let body = br#"{"id":"a","nick":null}"#;
+        related
+            .each(&txn, body, &mut |_| {
+                count += 1;
+                true
+            })
+            .unwrap();
+        assert_eq!(count, 0);
+    }
+}
+
+#[test]
+fn a_condition_on_related_records_that_none_has_to_search_is_not_refused() {
+    let fixture = Fixture::new();
+    let database = fixture.database();
+    let id = || attribute("id", Kind::Id, false);
+    let others =
+        database.define(schema("O", vec![id(), attribute("note", Kind::String, false)])).unwrap();
+    let one = attribute("oId", Kind::Id, true);
+    let table = database.define(schema("P", vec![id(), one])).unwrap();
+    for at in 0..10 {
+        let note = format!("{{\"note\":\"{at}\"}}");
+        commit(&database, put(&others, &at.to_string(), &note)).unwrap();
+    }
+    commit(&database, put(&table, "1", r#"{"oId":"7"}"#)).unwrap();
+    let note = |note| Filter::Related {
+        join: join("oId", &others, "id"),
+        filter: Box::new(compare("note", Comparator::Equal, text(note))),
+    };
+    let limits = Limits { scan_records_max: 5, ..Limits::default() };
+    let of = |filter| Query { filter: Some(filter), limits, ..Query::default() };
+    let with_key = Filter::And(vec![compare("id", Comparator::Equal, text("1")), note("7")]);
+    assert_eq!(run(&database, &table, of(with_key), 100).unwrap().len(), 1);
+    let refused = run(&database, &others, of(compare("note", Comparator::Equal, text("7"))), 100);
+    assert!(matches!(refused, Err(Error::ScanTooLarge { .. })), "a search of it still is");
+}

@@ -2,6 +2,7 @@
 
 mod auth;
 mod chain;
+mod computed;
 mod content;
 mod http;
 mod rest;
@@ -19,6 +20,7 @@ type Case = (&'static str, fn(&Live));
 const SHARED: &[&[Case]] = &[
     auth::CASES,
     chain::CASES,
+    computed::CASES,
     content::CASES,
     http::CASES,
     storage::CASES,

@@ -17,11 +17,15 @@ fn base(home: &Home) -> Value {
     })
 }
 
-/// A home with two tables.
+/// A home with three tables.
 pub(super) fn home() -> Arc<Home> {
     let home = Home::with_schema(
         "type Dog @table @export { id: ID @primaryKey name: String motherId: ID pups: [Dog] @relationship(to: motherId) }\n\
-         type Brief @table(expiration: 0.2) @export { id: ID @primaryKey }",
+         type Brief @table(expiration: 0.2) @export { id: ID @primaryKey }\n\
+         type Made @table @export { id: ID @primaryKey n: Int\n\
+         work: Int @computed(from: \"(() => { for (let n = 0; n < 1e6; n++); return 1 })()\")\n\
+         hold: Int @computed(from: \"'x'.repeat(4 << 20).length\")\n\
+         long: String @computed(from: \"'x'.repeat(20)\") }",
     );
     let config =
         "rest: true\ngraphqlSchema:\n  files: schema.graphql\nstatic:\n  files: 'web/**'\n";

@@ -100,3 +100,51 @@ fn a_new_expression_holds_for_the_records_there_are() {
     let known = client.request("GET", "/Item/1").header("if-none-match", &tag).send().expect(200);
     assert_eq!(known.json()["label"], "Lamp");
 }
+
+const SLOW: &str = r#"
+type C @table @export {
+  id: ID @primaryKey
+  a: String
+  slow: Int @computed(from: "(() => { let n = 0; while (a === 'bad') n++; return n })()") INDEXED
+}"#;
+
+#[test]
+fn a_record_that_breaks_a_limit_is_refused_by_an_index_and_harms_no_other() {
+    let home = Home::with_schema(&SLOW.replace("INDEXED", "@indexed"));
+    let server = home.launch().set("threads.count=1").start();
+    let client = server.client();
+    let refused = client.put("/C/bad", r#"{"a":"bad"}"#).expect(400);
+    let sentence = "Computed property slow is indexed and cannot be evaluated: \
+                    it took more than 20 ms of processor time";
+    assert_eq!(refused.error(), sentence);
+    client.put("/C/", r#"[{"id":"1","a":"ok"},{"id":"2","a":"ok"}]"#).expect(204);
+    client.put("/C/", r#"[{"id":"3"},{"id":"4","a":"bad"}]"#).expect(400);
+    assert_eq!(client.get("/C/?slow=0&select(id)").json(), json!(["1", "2"]));
+    assert_eq!(client.get("/C/?slow==null").text(), "[]");
+    let reason = "harper_rejected_total{reason=\"computed_value\"}";
+    assert_eq!(server.metric(reason), 2.0);
+}
+
+#[test]
+fn a_value_that_is_not_known_has_no_tag_and_hides_no_other() {
+    let home = Home::with_schema(&SLOW.replace("INDEXED", "@enumerable"));
+    let server = home.launch().set("threads.count=1").start();
+    let client = server.client();
+    client.put("/C/", r#"[{"id":"bad","a":"bad"},{"id":"ok","a":"ok"}]"#).expect(204);
+    for path in ["/C/bad", "/C/bad?select(id,slow)", "/C/bad.slow"] {
+        let reply = client.get(path).expect(200);
+        assert!(reply.text().contains("null"), "{reply}");
+        assert!(!reply.has("etag") && !reply.has("last-modified"), "{reply}");
+        assert_eq!(reply.header("cache-control"), "no-store");
+        let other = client.get(&path.replace("bad", "ok")).expect(200);
+        assert!(other.text().contains('0') && other.has("etag"), "{other}");
+    }
+    assert_eq!(client.get("/C/?slow==null&select(id)").text(), "[]");
+    assert_eq!(client.get("/C/?slow=ge=0&select(id)").json(), json!(["ok"]));
+    server.stop();
+    // no index can be made while the record is there
+    home.write("app/schema.graphql", SLOW.replace("INDEXED", "@indexed"));
+    let refused = home.launch().fail();
+    let message = crate::harness::server::text(&refused.stderr);
+    assert!(message.contains("the key \"bad\"") && message.contains("20 ms"), "{message}");
+}

@@ -18,6 +18,7 @@ pub(super) const CASES: &[Case] = &[
     ("query.sortRecordsMax", |live| query_limit(live, "query.sortRecordsMax", "sort(name)")),
     ("query.relatedRecordsMax", related_records_max),
     ("query.scanRecordsMax", |live| query_limit(live, "query.scanRecordsMax", "name=none")),
+    ("query.valueBytesMax", |live| query_limit(live, "query.valueBytesMax", "name=ct=abcd")),
 ];
 
 const SLOW: (&str, u64) = ("storage.syncDelayForTests", 150);
