@@ -18,6 +18,7 @@ pub mod place;
 pub mod property;
 mod read;
 pub mod reason;
+pub mod session;
 pub mod topic;
 
 pub use basic::{Binary, PacketId, Qos, Text, Version};
