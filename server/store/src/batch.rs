@@ -91,7 +91,7 @@ impl Write<'_> {
             body,
             is_content: body.is_some() && meta.is_content(),
             expires_ms: body.map_or(0, |_| meta.expires_ms),
-            extra,
+            extra: body.map_or(&[], |_| extra),
         }
     }
 
@@ -218,9 +218,10 @@ impl Applier {
         new.resize(HEADER_BYTES, 0);
         state.layout.push_body(&mut new, key, &rest, &meta);
         let made = state.evaluate(&new[HEADER_BYTES..])?;
+        new.extend_from_slice(&body.extra);
         meta.version = ledger.version();
         meta.sequence = ledger.sequence(txn, table.id())?;
-        meta.write(&mut new);
+        meta.write(&mut new, body.extra_bytes());
         let stored = self.store(txn, ledger, table, &state, key, (&new, &made), &body.extra);
         self.new = new;
         stored?;
@@ -238,7 +239,7 @@ impl Applier {
         (value, made): (&[u8], &[Option<Vec<u8>>]),
         extra: &Bytes,
     ) -> Result<(), Error> {
-        let Record { meta, body } = record::read(value)?;
+        let Record { meta, body, extra: _ } = record::read(value)?;
         self.update_indexes(txn, state, key, Some(Indexed { body, made }))?;
         self.update_expiry(txn, state, key, meta.expires_ms)?;
         table.records().put(txn, key.as_bytes(), value)?;

@@ -22,6 +22,9 @@ const SCANNED_MEMBERS_MAX: usize = 32;
 /// Elements that an indexed array may have: each takes an entry in the index.
 const INDEXED_ELEMENTS_MAX: usize = 10_000;
 
+/// Bytes that may be kept beside a record: its header counts them with 16 bits.
+const EXTRA_BYTES_MAX: usize = 65_535;
+
 /// What a time must be.
 const TIME: &str = "a date in RFC 3339 or milliseconds since 1970";
 
@@ -40,7 +43,7 @@ pub struct Prepared {
     pub(crate) lifetime_ms: Option<u64>,
     /// Flags of the record.
     pub(crate) flags: u8,
-    /// What the change log tells beside the record.
+    /// At most [`EXTRA_BYTES_MAX`] bytes.
     pub(crate) extra: Bytes,
     key: Option<Key>,
 }
@@ -78,11 +81,20 @@ impl Prepared {
         self
     }
 
-    /// Tells subscribers something beside the record, which does not keep it.
-    #[must_use]
-    pub fn with_extra(mut self, extra: Bytes) -> Prepared {
+    /// Keeps something beside the record until it is written again, and tells it to subscribers.
+    ///
+    /// # Errors
+    /// [`Invalid::ExtraTooLong`].
+    pub fn with_extra(mut self, extra: Bytes) -> Result<Prepared, Invalid> {
+        if extra.len() > EXTRA_BYTES_MAX {
+            return Err(Invalid::ExtraTooLong { bytes: extra.len(), max: EXTRA_BYTES_MAX });
+        }
         self.extra = extra;
-        self
+        Ok(self)
+    }
+
+    pub(crate) fn extra_bytes(&self) -> u16 {
+        u16::try_from(self.extra.len()).unwrap_or(u16::MAX)
     }
 
     /// Memory that it takes.

@@ -248,6 +248,14 @@ pub enum Invalid {
     /// The body does not fit the schema: a sentence for each problem.
     #[error("{}", .0.join(". "))]
     Violations(Vec<String>),
+    /// There is too much to keep beside the record.
+    #[error("{bytes} bytes are to be kept beside the record, at most {max} are allowed")]
+    ExtraTooLong {
+        /// Bytes given.
+        bytes: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
     /// The primary key is too long.
     #[error("the primary key has {bytes} bytes, at most {max} are allowed")]
     KeyTooLong {

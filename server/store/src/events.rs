@@ -173,6 +173,7 @@ impl Table {
             event.body = Some(Bytes::copy_from_slice(record.body));
             event.is_content = record.meta.is_content();
             event.expires_ms = record.meta.expires_ms;
+            event.extra = Bytes::copy_from_slice(record.extra);
         }
         Ok(Some(event))
     }

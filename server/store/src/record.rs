@@ -1,8 +1,8 @@
-//! A stored record: a fixed header, then the body as compact JSON.
+//! A stored record: a fixed header, the body as compact JSON, and what its writer told beside it.
 //!
 //! ```text
-//! 0 format u8 | 1 flags u8 | 2 reserved u16 | 4 origin u32 | 8 version u64 | 16 created u64
-//! 24 updated u64 | 32 expires u64 | 40 sequence u64 | 48 body        (little endian)
+//! 0 format u8 | 1 flags u8 | 2 extra length u16 | 4 origin u32 | 8 version u64 | 16 created u64
+//! 24 updated u64 | 32 expires u64 | 40 sequence u64 | 48 body | extra    (little endian)
 //! ```
 
 use crate::error::Error;
@@ -20,6 +20,8 @@ pub struct Record<'t> {
     pub meta: Meta,
     /// A compact JSON object, key and timestamps included.
     pub body: &'t [u8],
+    /// What was given to [`Prepared::with_extra`](crate::Prepared::with_extra) by the last write.
+    pub extra: &'t [u8],
 }
 
 /// What is known of a record besides its attributes.
@@ -53,10 +55,13 @@ impl Meta {
         self.expires_ms != 0 && self.expires_ms <= hlc::now_ms()
     }
 
-    /// Writes the header over the beginning of a stored value.
-    pub(crate) fn write(&self, value: &mut [u8]) {
+    /// Writes the header over the beginning of a stored value that ends with so many bytes beside
+    /// its body.
+    pub(crate) fn write(&self, value: &mut [u8], extra_bytes: u16) {
         let Meta { version, created_ms, updated_ms, expires_ms, sequence, origin, flags } = *self;
-        let first = u64::from_le_bytes([FORMAT, flags, 0, 0, 0, 0, 0, 0]) | u64::from(origin) << 32;
+        let [low, high] = extra_bytes.to_le_bytes();
+        let first = u64::from_le_bytes([FORMAT, flags, low, high, 0, 0, 0, 0]);
+        let first = first | u64::from(origin) << 32;
         let words = [first, version, created_ms, updated_ms, expires_ms, sequence];
         for (bytes, word) in value.chunks_exact_mut(8).zip(words) {
             bytes.copy_from_slice(&word.to_le_bytes());
@@ -71,7 +76,7 @@ pub(crate) fn read_live(value: &[u8]) -> Result<Option<Record<'_>>, Error> {
 
 /// Reads a stored value in place, also one that has expired.
 pub(crate) fn read(value: &[u8]) -> Result<Record<'_>, Error> {
-    let Some((header, body)) = value.split_first_chunk::<HEADER_BYTES>() else {
+    let Some((header, rest)) = value.split_first_chunk::<HEADER_BYTES>() else {
         return Err(damaged(&format!("a record has {} bytes", value.len())));
     };
     if header[0] != FORMAT {
@@ -88,7 +93,12 @@ pub(crate) fn read(value: &[u8]) -> Result<Record<'_>, Error> {
         origin: u32::from_le_bytes([header[4], header[5], header[6], header[7]]),
         flags: header[1],
     };
-    Ok(Record { meta, body })
+    let extra_bytes = usize::from(u16::from_le_bytes([header[2], header[3]]));
+    let parts = rest.len().checked_sub(extra_bytes).and_then(|at| rest.split_at_checked(at));
+    let Some((body, extra)) = parts else {
+        return Err(damaged(&format!("{extra_bytes} of {} bytes are beside a body", rest.len())));
+    };
+    Ok(Record { meta, body, extra })
 }
 
 fn damaged(what: &str) -> Error {
@@ -103,13 +113,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_header_is_read_back(words: [u64; 5], origin: u32, flags: u8) {
+        fn a_header_is_read_back(words: [u64; 5], origin: u32, flags: u8, extra: Vec<u8>) {
             let [version, created_ms, updated_ms, expires_ms, sequence] = words;
             let meta = Meta { version, created_ms, updated_ms, expires_ms, sequence, origin, flags };
             let mut value = vec![0; HEADER_BYTES];
-            meta.write(&mut value);
+            meta.write(&mut value, u16::try_from(extra.len()).unwrap());
             value.extend_from_slice(b"{}");
-            prop_assert_eq!(read(&value).unwrap(), Record { meta, body: b"{}" });
+            value.extend_from_slice(&extra);
+            prop_assert_eq!(read(&value).unwrap(), Record { meta, body: b"{}", extra: &extra });
         }
     }
 
@@ -117,5 +128,9 @@ mod tests {
     fn damaged_values_are_errors() {
         assert!(read(b"short").is_err());
         assert!(read(&[9; 60]).is_err());
+        let mut value = vec![0; HEADER_BYTES];
+        Meta::default().write(&mut value, 3);
+        value.extend_from_slice(b"{}");
+        assert!(read(&value).is_err());
     }
 }

@@ -212,7 +212,7 @@ fn the_log_keeps_bodies_for_a_durable_interest_alone() {
     for n in 0..3 {
         let body = format!("{{\"n\":{n}}}");
         let body = Prepared::put(&table.schema(), body.as_bytes()).unwrap();
-        let body = body.with_extra(Bytes::from(vec![n]));
+        let body = body.with_extra(Bytes::from(vec![n])).unwrap();
         let (table, key) = (table.clone(), key(table, "a"));
         let when = harper_store::Precondition::None;
         commit(database, Op::Put { table, key, body, when }).unwrap();
@@ -222,10 +222,41 @@ fn the_log_keeps_bodies_for_a_durable_interest_alone() {
     assert_eq!(told[2].extra, [2][..]);
     assert_eq!(logged(&fixture, 0), told, "each value is still there");
     notebook.wants(Interest::Bodies);
+    notebook.take();
     commit(database, put(table, "a", r#"{"n":7}"#)).unwrap();
     commit(database, put(table, "a", r#"{"n":8}"#)).unwrap();
     let later = texts(&logged(&fixture, 3));
     assert_eq!(later, [r#"5 Put a {"id":"a","n":8}"#], "one was overtaken");
+}
+
+#[test]
+fn what_is_told_beside_a_record_is_kept_with_it_until_the_next_write() {
+    let fixture = fixture(Interest::Bodies, options());
+    let Fixture { database, table, notebook, .. } = &fixture;
+    let body = |bytes: usize| {
+        let body = Prepared::put(&table.schema(), br#"{"n":1}"#).unwrap();
+        body.with_extra(Bytes::from(vec![7; bytes]))
+    };
+    assert!(body(65_536).is_err());
+    for bytes in [65_535, 3] {
+        let (table, key) = (table.clone(), key(table, "a"));
+        let when = harper_store::Precondition::None;
+        let op = Op::Put { table, key, body: body(bytes).unwrap(), when };
+        commit(database, op).unwrap();
+        let (told, _) = notebook.take();
+        assert_eq!(told[0].extra, vec![7; bytes]);
+        let last = told[0].sequence - 1;
+        assert_eq!(logged(&fixture, last), told, "from the record");
+    }
+    assert_eq!(common::get(database, table, "a").unwrap(), r#"{"id":"a","n":1}"#);
+    {
+        let txn = database.read().unwrap();
+        assert_eq!(table.get(&txn, &key(table, "a")).unwrap().unwrap().extra, [7; 3]);
+    }
+    commit(database, patch(table, "a", r#"{"m":1}"#)).unwrap();
+    let (told, _) = notebook.take();
+    assert_eq!(texts(&told), [r#"3 Put a {"id":"a","n":1,"m":1}"#]);
+    assert!(told[0].extra.is_empty() && logged(&fixture, 2)[0].extra.is_empty());
 }
 
 #[test]
