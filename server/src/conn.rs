@@ -13,7 +13,7 @@ mod secure;
 
 use crate::exchange::Interface;
 use crate::metrics::{Closed, Handshake, WorkerMetrics};
-use crate::tls::{self, ClientCertificate, Tls};
+use crate::tls::{self, ClientCertificate, Offer, Tls};
 use crate::{route::Routes, services::Services};
 use entry::Refusal;
 #[cfg(any(test, fuzzing))]
@@ -334,8 +334,8 @@ pub(crate) async fn serve(
     let served = async {
         let peer = peer_of(&state, &mut stream, peer, interface).await?;
         let Some(tls) = tls else { return Ok(h1::serve(&state, stream, peer).await) };
-        let stream = handshake(&state, stream, &tls).await?;
-        let peer = secured(&peer, &stream);
+        let (stream, offer) = handshake(&state, stream, &tls).await?;
+        let peer = secured(&state, &peer, &stream, &tls, &offer).await?;
         // what the client chose with ALPN selects the protocol
         Ok(match stream.get_ref().1.alpn_protocol() {
             Some(tls::HTTP_2) => h2::serve(&state, stream, peer).await,
@@ -346,11 +346,21 @@ pub(crate) async fn serve(
     state.metrics().closed(closed);
 }
 
-/// Whose a secure connection is.
-fn secured(peer: &Peer, stream: &TlsStream<TcpStream>) -> Peer {
-    let chain = stream.get_ref().1.peer_certificates();
-    let certificate = ClientCertificate::from_chain(chain).map(Rc::new);
-    Peer { tls_version: Some(secure::version(stream)), certificate, ..peer.clone() }
+/// Whose a secure connection is. Where authorities are asked about the certificates of clients, that is done before the first
+/// request is read, and once for a connection.
+async fn secured(
+    state: &ConnState,
+    peer: &Peer,
+    stream: &TlsStream<TcpStream>,
+    tls: &Tls,
+    offer: &Offer,
+) -> Result<Peer, Closed> {
+    let services = state.shared.services();
+    let clients = services.config.http.client_certificates.as_ref();
+    let revocation = clients.and_then(|clients| clients.revocation.as_ref());
+    let certificate = tls.certificate(stream.get_ref().1, offer, revocation);
+    let certificate = before_deadline(state, certificate).await?.map(Rc::new);
+    Ok(Peer { tls_version: Some(secure::version(stream)), certificate, ..peer.clone() })
 }
 
 /// Makes the connection secure.
@@ -358,7 +368,7 @@ async fn handshake(
     state: &ConnState,
     stream: TcpStream,
     tls: &Tls,
-) -> Result<TlsStream<TcpStream>, Closed> {
+) -> Result<(TlsStream<TcpStream>, Arc<Offer>), Closed> {
     let metrics = &state.metrics().tls;
     let secured = before_deadline(state, secure::accept(stream, tls)).await;
     let secured = secured.inspect_err(|closed| {
@@ -366,7 +376,9 @@ async fn handshake(
             metrics.handshake(Handshake::Timeout);
         }
     })?;
-    let outcome = secured.as_ref().map_or_else(|reason| *reason, |_| Handshake::Completed);
-    metrics.handshake(outcome);
+    match &secured {
+        Ok((stream, _)) => metrics.completed(secure::version(stream), secure::is_resumed(stream)),
+        Err(reason) => metrics.handshake(*reason),
+    }
     secured.map_err(|_| Closed::Error)
 }

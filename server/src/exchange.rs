@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use crate::auth::Identity;
 use crate::auth::cookie::Scope;
 use crate::error::Failure;
-use crate::tls::ClientCertificate;
+use crate::tls::{ClientCertificate, Distrust};
 pub(crate) use id::RequestId;
 pub(crate) use incoming::RequestBody;
 pub(crate) use summary::Summary;
@@ -167,6 +167,12 @@ impl Drop for Held {
 }
 
 impl Request {
+    /// Why the certificate that the client has shown is not believed, if it is not.
+    #[must_use]
+    pub(crate) fn distrust(&self) -> Option<Distrust> {
+        self.certificate.as_ref().and_then(|certificate| certificate.distrust)
+    }
+
     /// A request whose head has just been read.
     #[must_use]
     pub(crate) fn new(

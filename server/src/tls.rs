@@ -11,24 +11,29 @@ mod entry;
 mod files;
 mod follow;
 mod hosts;
+mod inquiry;
 mod metrics;
 mod own;
 mod revocation;
 
 pub(crate) use clients::ClientCertificate;
+pub(crate) use entry::Offer;
 pub(crate) use follow::Followed;
 use follow::Sources;
 
 use arc_swap::ArcSwap;
-use entry::{Entry, Offer};
+use entry::Entry;
 use files::Files;
 use harper_config::{
     ClientCertificates, Config, Pem, Problem, Revocation, Severity, TlsEntry, TlsListener,
 };
 use hosts::Hosts;
+pub(crate) use inquiry::Distrust;
+use inquiry::Inquiries;
+use rustls::ServerConnection;
 use rustls::server::ClientHello;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// HTTP/2 in the words of ALPN (RFC 9113 §3.2).
 pub(crate) const HTTP_2: &[u8] = b"h2";
@@ -39,6 +44,7 @@ const KEYS: &str = "keys";
 /// The certificates of the process.
 pub(crate) struct Tls {
     current: Arc<ArcSwap<Generation>>,
+    inquiries: Arc<OnceLock<Inquiries>>,
     listener: TlsListener,
 }
 
@@ -70,9 +76,9 @@ impl Configured {
         if self.is_http2 { &[HTTP_2, b"http/1.1"] } else { &[b"http/1.1"] }
     }
 
-    /// How revoked certificates of clients are found out, if they are.
-    fn revocation(&self) -> Option<&Revocation> {
-        self.clients.as_ref().and_then(|clients| clients.revocation.as_ref())
+    /// The configured lists of revoked certificates of clients, if there are.
+    fn revocation_lists(&self) -> Option<&Pem> {
+        self.clients.as_ref()?.revocation.as_ref()?.lists.as_ref()
     }
 
     /// The authorities of the certificates of clients that get this entry.
@@ -114,6 +120,30 @@ impl Tls {
         };
         let index = hello.server_name().and_then(|name| hosts.find(name)).unwrap_or_default();
         Some(Arc::clone(&entries.get(index)?.offer))
+    }
+
+    /// The certificate that the client of a handshake has shown, after its authorities have been asked about it, if they are to be;
+    /// none when it has shown none.
+    pub(crate) async fn certificate(
+        &self,
+        session: &ServerConnection,
+        offer: &Offer,
+        revocation: Option<&Revocation>,
+    ) -> Option<ClientCertificate> {
+        let chain = session.peer_certificates()?;
+        let mut certificate = ClientCertificate::from_chain(chain)?;
+        let (Some(inquiry), Some(authorities)) =
+            (revocation.and_then(|revocation| revocation.inquiry), &offer.clients.authorities)
+        else {
+            return Some(certificate);
+        };
+        let chain = chain.iter().map(|own| own.clone().into_owned()).collect();
+        certificate.distrust = match self.inquiries.get() {
+            Some(inquiries) => inquiries.ask(chain, Arc::clone(authorities), inquiry).await,
+            // the system has refused the thread for it
+            None => Some(Distrust::Unknown),
+        };
+        Some(certificate)
     }
 }
 

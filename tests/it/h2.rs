@@ -3,7 +3,7 @@
 
 mod abuse;
 mod exchange;
-mod frames;
+pub(crate) mod frames;
 mod idle;
 
 use crate::harness::{Home, Launch, Server};

@@ -6,6 +6,7 @@ mod clients;
 mod connection;
 mod first_start;
 mod handshake;
+mod inquiry;
 mod layers;
 mod listeners;
 mod reload;

@@ -8,7 +8,9 @@ mod operations;
 mod telemetry;
 
 pub use authentication::{AuthAudit, Authentication, Oidc, Sessions, Throttle, Tokens};
-pub use certificates::{CertificateUser, ClientCertificates, Revocation, TlsListener};
+pub use certificates::{
+    CertificateUser, ClientCertificates, CrlInquiry, Inquiry, OcspInquiry, Revocation, TlsListener,
+};
 pub use http2::Http2;
 pub use operations::OperationsApi;
 

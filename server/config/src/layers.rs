@@ -376,10 +376,12 @@ impl Layers {
         let verification = "http.mtls.certificateVerification";
         let clients = config.http.client_certificates.as_ref();
         let is_unchecked = clients.is_some_and(|clients| clients.revocation.is_none());
-        if is_unchecked && self.sections.contains(verification) {
+        let enabled = self.values.get("http.mtls.certificateVerification.enabled");
+        let is_off = enabled.is_some_and(|(value, _)| value == &Value::from(false));
+        if is_unchecked && self.sections.contains(verification) && !is_off {
             let origin = self.effective_origin("http.mtls.certificateVerification.failureMode");
-            let message = "has no effect: there are no revocation lists".to_owned();
-            let hint = format!("set {verification}.crl.file");
+            let message = "has no effect: neither lists nor OCSP are to be used".to_owned();
+            let hint = format!("set {verification}.crl.file, or crl or ocsp to true");
             self.problem(Severity::Warning, verification, &origin, message, hint);
         }
         let is_own_used = config.certificates(TlsListener::Operations).is_some();

@@ -23,9 +23,10 @@ mod value;
 pub use ciphers::CipherSuite;
 pub use config::{
     Admin, AuthAudit, Authentication, CertificateUser, ClientCertificates, Compression, Computed,
-    Config, Cors, Files, Http, Http2, HttpLogging, Logging, Oidc, OperationsApi, Otlp, Proxies,
-    Query, RateLimit, RateLimitBy, RequestId, RequestLogFormat, Revocation, Sessions, Shutdown,
-    Storage, Telemetry, Threads, ThreadsBasis, Throttle, TlsListener, Tokens,
+    Config, Cors, CrlInquiry, Files, Http, Http2, HttpLogging, Inquiry, Logging, OcspInquiry, Oidc,
+    OperationsApi, Otlp, Proxies, Query, RateLimit, RateLimitBy, RequestId, RequestLogFormat,
+    Revocation, Sessions, Shutdown, Storage, Telemetry, Threads, ThreadsBasis, Throttle,
+    TlsListener, Tokens,
 };
 pub use docs::{json_schema, markdown};
 pub use keys::{Key, Kind, Reload, Support, find, find_by_env};

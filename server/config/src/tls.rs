@@ -277,25 +277,53 @@ mod tests {
         );
     }
 
+    fn revocation(yaml: &str) -> Option<crate::Revocation> {
+        let yaml = format!("http: {{mtls: {{certificateVerification: {yaml}}}}}");
+        config(&yaml).http.client_certificates.unwrap().revocation
+    }
+
     #[test]
-    fn revocation_lists_of_a_file_are_used_and_fetching_is_not_there_yet() {
-        let of = |yaml: &str| config(yaml).http.client_certificates.unwrap().revocation;
-        let yaml = "http: {mtls: {certificateVerification: {crl: {file: /l.pem}, failureMode: fail-open}}}";
-        let expected = crate::Revocation { lists: Pem::Path("/l.pem".into()), is_fail_open: true };
-        assert_eq!(of(yaml), Some(expected));
-        assert!(problems(yaml).is_empty());
+    fn revocation_lists_of_a_file_are_used_alone() {
+        let path = "{crl: {file: /l.pem}, failureMode: fail-open}";
+        let expected = crate::Revocation {
+            lists: Some(Pem::Path("/l.pem".into())),
+            is_fail_open: true,
+            inquiry: None,
+        };
+        assert_eq!(revocation(path), Some(expected));
         let cli = [("http.mtls.certificateVerification.crl.file".to_owned(), "/l.pem".to_owned())];
         let sources = crate::Sources { cli: cli.to_vec(), ..crate::Sources::default() };
         let clients = crate::load(&sources).config.unwrap().http.client_certificates.unwrap();
         assert!(clients.revocation.is_some_and(|revocation| !revocation.is_fail_open));
-        for later in ["true", "{crl: true}", "{crl: {timeout: 5}}", "{ocsp: {timeout: 5}}"] {
-            let yaml =
-                format!("http: {{mtls: {{required: true, certificateVerification: {later}}}}}");
-            assert_eq!(of(&yaml), None, "{later}");
-            let said = problems(&yaml).join("\n");
-            assert!(said.contains("not supported yet"), "{said}");
+        let both = revocation("{crl: {file: /l.pem}, ocsp: true}").unwrap();
+        assert!(both.lists.is_some());
+        assert!(both.inquiry.is_some_and(|asked| asked.ocsp.is_some() && asked.crl.is_none()));
+    }
+
+    #[test]
+    fn authorities_are_asked_as_the_sections_say() {
+        let inquiry = |yaml: &str| revocation(yaml).and_then(|revocation| revocation.inquiry);
+        for off in ["false", "{enabled: false, ocsp: true}", "{crl: false, ocsp: false}"] {
+            assert_eq!(inquiry(off), None, "{off}");
         }
-        let said = problems("http: {mtls: {certificateVerification: {failureMode: fail-closed}}}");
-        assert!(said[0].contains("there are no revocation lists"), "{said:?}");
+        let by_default = inquiry("true").unwrap();
+        assert_eq!(inquiry("{crl: true}"), Some(by_default));
+        let (crl, ocsp) = (by_default.crl.unwrap(), by_default.ocsp.unwrap());
+        assert_eq!([crl.timeout, ocsp.timeout].map(|time| time.as_millis()), [10_000, 5_000]);
+        assert_eq!((crl.cache_ttl, crl.grace), (crl.grace, std::time::Duration::from_secs(86_400)));
+        assert_eq!((ocsp.cache_ttl.as_secs(), ocsp.error_ttl.as_secs()), (3_600, 300));
+        assert_eq!((crl.bytes_max, by_default.answers_max), (16 << 20, 10_000));
+        let modes = |yaml: &str| {
+            let asked = inquiry(yaml).unwrap();
+            let crl = asked.crl.is_some_and(|crl| crl.is_fail_open);
+            (asked.is_fail_open, crl, asked.ocsp.is_some_and(|ocsp| ocsp.is_fail_open))
+        };
+        assert_eq!(modes("{failureMode: fail-open}"), (true, true, true));
+        assert_eq!(modes("{ocsp: {failureMode: fail-open}}"), (false, false, true));
+        let open = "{failureMode: fail-open, crl: {failureMode: fail-closed}, ocsp: false}";
+        assert_eq!(modes(open), (true, false, false));
+        let said = problems("http: {mtls: {certificateVerification: {crl: false, ocsp: false}}}");
+        assert!(said[0].contains("neither lists nor OCSP"), "{said:?}");
+        assert!(problems("http: {mtls: {certificateVerification: false}}").is_empty());
     }
 }

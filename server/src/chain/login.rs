@@ -18,6 +18,10 @@ const SIMPLE_TYPES: [&str; 4] =
 /// Sets the request's identity: from the client's certificate, else from its `Authorization` header, else from its session, else
 /// from where it was made.
 pub(super) async fn identify(services: &Services, request: &mut Request) -> Answer<()> {
+    // whatever else the client brings, it may come from whoever has stolen the certificate
+    if let Some(distrust) = request.distrust() {
+        return Err(failed(distrust.sentence()));
+    }
     if let Some(identity) = certified(services, request)? {
         request.identity = identity;
         return refuse_foreign(services, request);

@@ -23,7 +23,8 @@ pub(super) fn headers(services: &Services, request: &mut Request, response: &mut
     if headers.contains_key(header::CONNECTION) {
         return;
     }
-    if services.is_ending.get() && is_http1 {
+    let is_last = services.is_ending.get() || request.distrust().is_some();
+    if is_last && is_http1 {
         headers.insert(header::CONNECTION, CLOSE);
     } else if stays_open(services, request) {
         headers.insert(header::CONNECTION, KEEP_ALIVE);

@@ -129,6 +129,11 @@ async fn answer(
     let until = (!time.is_zero()).then(|| state.shared.coarse_now.get() + time);
     let mut request = request_of(head, RequestBody::new(body, until), peer);
     request.refused = misaddressed;
+    if request.distrust().is_some() {
+        // as on HTTP/1, nothing comes after the refusal
+        state.draining.set(true);
+        state.wake();
+    }
     let mut response = through_the_chain(&state, request).await;
     for name in OF_HTTP_1 {
         response.headers_mut().remove(name);

@@ -1,9 +1,9 @@
 //! The beginning of a secure connection: the TLS handshake.
 
 use crate::metrics::Handshake;
-use crate::tls::Tls;
-use rustls::ProtocolVersion;
+use crate::tls::{Offer, Tls};
 use rustls::server::Acceptor;
+use rustls::{HandshakeKind, ProtocolVersion};
 use std::io;
 use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
@@ -16,14 +16,14 @@ const PLAIN_HTTP: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n\
     Content-Length: 25\r\n\r\nThis port speaks HTTPS.\r\n";
 
-/// Makes a connection secure with the certificate for the name that the client asks for.
+/// Makes a connection secure with the certificate for the name that the client asks for, and tells with which.
 ///
 /// # Errors
 /// Why there was no handshake. The client has been told, as far as it listens.
 pub(super) async fn accept(
     mut stream: TcpStream,
     tls: &Tls,
-) -> Result<TlsStream<TcpStream>, Handshake> {
+) -> Result<(TlsStream<TcpStream>, Arc<Offer>), Handshake> {
     let mut first = [0];
     match stream.peek(&mut first).await {
         Ok(0) => return Err(Handshake::Closed),
@@ -41,7 +41,7 @@ pub(super) async fn accept(
     let stream = hello.into_stream(Arc::clone(&offer.server)).await;
     let stream = stream.map_err(|error| reason(&error))?;
     offer.check_resumed(stream.get_ref().1).map_err(|_| Handshake::Certificate)?;
-    Ok(stream)
+    Ok((stream, offer))
 }
 
 /// The version that was agreed on, as it is written in logs and traces.
@@ -50,6 +50,11 @@ pub(super) fn version(stream: &TlsStream<TcpStream>) -> &'static str {
         Some(ProtocolVersion::TLSv1_3) => "1.3",
         _ => "1.2",
     }
+}
+
+/// Whether the client went on with a session that it had before (RFC 8446 §2.2).
+pub(super) fn is_resumed(stream: &TlsStream<TcpStream>) -> bool {
+    stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)
 }
 
 /// Why a handshake failed.

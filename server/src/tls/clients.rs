@@ -1,6 +1,7 @@
 //! The certificates of clients (RFC 8446 §4.4.2.4): who may present one, and what it says.
 
 use super::certificate::Certificate;
+use super::inquiry::Distrust;
 use harper_config::{ClientCertificates, Revocation};
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
@@ -14,15 +15,33 @@ use std::sync::Arc;
 pub(crate) struct ClientCertificate {
     /// The common name of its subject.
     pub common_name: Option<String>,
+    /// Why it is not believed all the same.
+    pub distrust: Option<Distrust>,
+}
+
+/// Who may present a certificate.
+pub(super) struct Clients {
+    /// What a handshake checks it with.
+    pub(super) verifier: Arc<dyn ClientCertVerifier>,
+    /// The authorities that it must be from; none when nobody is asked for one.
+    pub(super) authorities: Option<Arc<RootCertStore>>,
+}
+
+impl Clients {
+    /// Nobody is asked.
+    #[must_use]
+    pub(super) fn nobody() -> Self {
+        Self { verifier: WebPkiClientVerifier::no_client_auth(), authorities: None }
+    }
 }
 
 impl ClientCertificate {
-    /// Reads the chain of a verified client, its own certificate first; none when there is none.
+    /// Reads the chain of a verified client, its own certificate first; none when it is empty.
     #[must_use]
-    pub(crate) fn from_chain(chain: Option<&[CertificateDer<'_>]>) -> Option<Self> {
-        let own = Certificate::from_der(chain?.first()?).ok();
+    pub(crate) fn from_chain(chain: &[CertificateDer<'_>]) -> Option<Self> {
+        let own = Certificate::from_der(chain.first()?).ok();
         // one that is good for the handshake and cannot be read is nobody's
-        Some(Self { common_name: own.and_then(|own| own.common_name) })
+        Some(Self { common_name: own.and_then(|own| own.common_name), distrust: None })
     }
 }
 
@@ -32,18 +51,21 @@ impl ClientCertificate {
 /// There is no authority, or a list cannot be read.
 pub(super) fn verifier(
     clients: &ClientCertificates,
-    authorities: RootCertStore,
+    authorities: Arc<RootCertStore>,
     lists: Vec<CertificateRevocationListDer<'static>>,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
     let mut builder =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), Arc::clone(provider));
+        WebPkiClientVerifier::builder_with_provider(authorities, Arc::clone(provider));
     if !clients.required {
         builder = builder.allow_unauthenticated();
     }
     builder = builder.with_crls(lists);
     builder = match &clients.revocation {
-        Some(Revocation { is_fail_open: true, .. }) => builder.allow_unknown_revocation_status(),
+        // what no list of the file tells is asked when the handshake is done
+        Some(Revocation { is_fail_open: true, .. } | Revocation { inquiry: Some(_), .. }) => {
+            builder.allow_unknown_revocation_status()
+        }
         Some(_) => builder.enforce_revocation_expiration(),
         None => builder,
     };

@@ -1,6 +1,7 @@
 //! One configured certificate: read, checked, and made into what a handshake uses.
 
 use super::certificate::Certificate;
+use super::clients::Clients;
 use super::files::Files;
 use super::{Configured, clients, problem, revocation};
 use harper_config::{CipherSuite, Pem, Problem, TlsEntry, TlsVersion};
@@ -8,7 +9,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, VerifierBuilderError};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{HandshakeKind, InconsistentKeys, RootCertStore, ServerConfig, ServerConnection};
@@ -35,8 +36,8 @@ pub(super) struct Entry {
 pub(crate) struct Offer {
     /// Everything for a handshake.
     pub server: Arc<ServerConfig>,
-    /// What checks the certificate of the client.
-    clients: Arc<dyn ClientCertVerifier>,
+    /// Who may present a certificate.
+    pub(super) clients: Clients,
 }
 
 impl Offer {
@@ -48,7 +49,7 @@ impl Offer {
     pub(crate) fn check_resumed(&self, session: &ServerConnection) -> Result<(), rustls::Error> {
         match (session.handshake_kind(), session.peer_certificates()) {
             (Some(HandshakeKind::Resumed), Some([own, others @ ..])) => {
-                self.clients.verify_client_cert(own, others, UnixTime::now()).map(drop)
+                self.clients.verifier.verify_client_cert(own, others, UnixTime::now()).map(drop)
             }
             _ => Ok(()),
         }
@@ -97,8 +98,9 @@ impl Entry {
         })?;
         let provider = Arc::new(provider);
         let clients = sources.clients(configured, &provider).map_err(|problem| vec![problem])?;
-        let mut server = server(provider, certified, Arc::clone(&clients), configured.protocols())
-            .map_err(|error| refuse("ciphers", error.to_string(), ""))?;
+        let mut server =
+            server(provider, certified, Arc::clone(&clients.verifier), configured.protocols())
+                .map_err(|error| refuse("ciphers", error.to_string(), ""))?;
         // a configured order counts; without one, a client without AES in hardware may prefer what is fast there
         server.ignore_client_order = entry.ciphers.is_some();
         Ok(Self {
@@ -163,22 +165,24 @@ impl<'a> Sources<'a> {
         &self,
         configured: &Configured,
         provider: &Arc<CryptoProvider>,
-    ) -> Result<Arc<dyn ClientCertVerifier>, Problem> {
+    ) -> Result<Clients, Problem> {
         let Some(clients) = &configured.clients else {
-            return Ok(WebPkiClientVerifier::no_client_auth());
+            return Ok(Clients::nobody());
         };
         let pem = configured.authority(self.entry);
         let text = self.text("certificateAuthority", "ca.pem", pem)?;
-        let lists = clients.revocation.as_ref().map(|lists| revocation::lists(lists, self.files));
-        let lists = lists.transpose()?.unwrap_or_default();
-        clients::verifier(clients, authorities(&text)?, lists, provider).map_err(
-            |error| match error {
-                VerifierBuilderError::InvalidCrl(_) => {
-                    revocation::refused("certificates", &error.to_string())
-                }
-                error => text.refuse(&error.to_string(), ""),
-            },
-        )
+        let lists = configured.revocation_lists();
+        let lists = lists.map(|lists| revocation::lists(lists, self.files)).transpose()?;
+        let authorities = Arc::new(authorities(&text)?);
+        let trusted = Arc::clone(&authorities);
+        let verifier = clients::verifier(clients, trusted, lists.unwrap_or_default(), provider);
+        let verifier = verifier.map_err(|error| match error {
+            VerifierBuilderError::InvalidCrl(_) => {
+                revocation::refused("certificates", &error.to_string())
+            }
+            error => text.refuse(&error.to_string(), ""),
+        })?;
+        Ok(Clients { verifier, authorities: Some(authorities) })
     }
 }
 

@@ -16,8 +16,8 @@ impl Files {
     pub(super) fn read(all: [&Configured; 2], keys: &Path) -> Self {
         let mut files = Self::default();
         for configured in all {
-            if let Some(revocation) = configured.revocation() {
-                files.add(Some(&revocation.lists), keys, "");
+            if let Some(lists) = configured.revocation_lists() {
+                files.add(Some(lists), keys, "");
             }
             for entry in &configured.entries {
                 files.add(entry.certificate.as_ref(), keys, "certificate.pem");

@@ -1,13 +1,14 @@
 //! Following the files of the certificates while the server runs.
 
 use super::files::Files;
+use super::inquiry::Inquiries;
 use super::{Configured, Generation, KEYS, Tls, TlsError, own};
 use crate::reload::Reloads;
 use crate::telemetry::NOTIFY;
 use arc_swap::ArcSwap;
 use harper_config::{Config, TlsListener};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What certificates are made of at one moment.
 #[derive(Clone, PartialEq)]
@@ -41,6 +42,8 @@ impl Sources {
 #[derive(Clone)]
 pub(crate) struct Followed {
     pub(super) current: Arc<ArcSwap<Generation>>,
+    /// Who asks authorities; there once it is wanted.
+    pub(super) inquiries: Arc<OnceLock<Inquiries>>,
     keys: PathBuf,
     pub(super) reloads: Reloads,
     seen: Arc<Mutex<Seen>>,
@@ -67,13 +70,32 @@ impl Followed {
         generation.warn_of_times();
         let current = Arc::new(ArcSwap::from_pointee(generation));
         let seen = Arc::new(Mutex::new(Seen { settled, unsettled: None }));
-        Ok(Self { current, keys, reloads: Reloads::of_certificates(), seen })
+        let reloads = Reloads::of_certificates();
+        let followed = Self { current, inquiries: Arc::default(), keys, reloads, seen };
+        followed.ensure_inquiries(config);
+        Ok(followed)
     }
 
     /// What a listener takes its certificates from.
     #[must_use]
     pub(crate) fn tls(&self, listener: TlsListener) -> Arc<Tls> {
-        Arc::new(Tls { current: Arc::clone(&self.current), listener })
+        let (current, inquiries) = (Arc::clone(&self.current), Arc::clone(&self.inquiries));
+        Arc::new(Tls { current, inquiries, listener })
+    }
+
+    /// Starts the thread that asks authorities, if it is to be asked and is not there.
+    fn ensure_inquiries(&self, config: &Config) {
+        let clients = config.http.client_certificates.as_ref();
+        let revocation = clients.and_then(|clients| clients.revocation.as_ref());
+        let is_wanted = revocation.is_some_and(|revocation| revocation.inquiry.is_some());
+        if !is_wanted || self.inquiries.get().is_some() {
+            return;
+        }
+        match Inquiries::start() {
+            // it is looked for by one thread alone
+            Ok(inquiries) => drop(self.inquiries.set(inquiries)),
+            Err(error) => tracing::error!(%error, "authorities cannot be asked about certificates"),
+        }
     }
 
     /// What came of it.
@@ -85,6 +107,7 @@ impl Followed {
     /// Looks once; to be called now and then. A change takes effect for every worker at the same instant, or, when anything is
     /// wrong with it, for none.
     pub(crate) fn look(&self, config: &Config) {
+        self.ensure_inquiries(config);
         let Some(found) = self.changed(config) else { return };
         match found.generation(&self.keys) {
             Ok(generation) => {

@@ -14,6 +14,9 @@ impl Collector for Followed {
     fn collect(&self) -> Vec<MetricFamily> {
         let mut families = self.reloads.collect();
         families.push(not_after(&self.current.load()));
+        families.extend(
+            self.inquiries.get().map(|inquiries| inquiries.collect()).into_iter().flatten(),
+        );
         families
     }
 }

@@ -2,7 +2,7 @@
 
 use super::files::Files;
 use super::problem;
-use harper_config::{Pem, Problem, Revocation};
+use harper_config::{Pem, Problem};
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject;
 
@@ -10,17 +10,17 @@ use rustls::pki_types::pem::PemObject;
 const KEY: &str = "http.mtls.certificateVerification.crl.file";
 
 /// How DER begins (RFC 5280 §5.1: a sequence); PEM is text.
-const DER: u8 = 0x30;
+pub(super) const DER: u8 = 0x30;
 
 /// Reads them: PEM with any number of lists, or one list as DER.
 ///
 /// # Errors
 /// There is none, or the file cannot be read.
 pub(super) fn lists(
-    revocation: &Revocation,
+    configured: &Pem,
     files: &Files,
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, Problem> {
-    let (bytes, origin) = match &revocation.lists {
+    let (bytes, origin) = match configured {
         Pem::Inline(text) => (text.as_bytes(), "inline PEM".to_owned()),
         Pem::Path(path) => {
             let origin = path.display().to_string();

@@ -3,6 +3,7 @@
 use super::{Config, Reader, texts};
 use crate::tls::{Pem, TlsEntry, TlsVersion};
 use serde_json::Value;
+use std::time::Duration;
 
 /// How clients are asked for certificates.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,9 +21,52 @@ pub struct ClientCertificates {
 /// How revoked certificates are found out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Revocation {
-    /// Revocation lists of the authorities.
-    pub lists: Pem,
-    /// Whether a certificate is good of which no list in force tells.
+    /// Revocation lists of the authorities that handshakes look into.
+    pub lists: Option<Pem>,
+    /// Whether a certificate is good of which nothing tells.
+    pub is_fail_open: bool,
+    /// Whom to ask after the handshake; none means nobody.
+    pub inquiry: Option<Inquiry>,
+}
+
+/// How authorities are asked about their certificates, over the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inquiry {
+    /// Whether a certificate is good that names nobody to ask.
+    pub is_fail_open: bool,
+    /// Answers that are remembered.
+    pub answers_max: usize,
+    /// By lists; none means not.
+    pub crl: Option<CrlInquiry>,
+    /// One by one; none means not.
+    pub ocsp: Option<OcspInquiry>,
+}
+
+/// How revocation lists are fetched (RFC 5280 §4.2.1.13).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CrlInquiry {
+    /// Time for one.
+    pub timeout: Duration,
+    /// Time for which one is used.
+    pub cache_ttl: Duration,
+    /// Time for which one that is out of date is used while there is no newer one.
+    pub grace: Duration,
+    /// Whether a certificate is good of which no list tells.
+    pub is_fail_open: bool,
+    /// Bytes of all that are kept.
+    pub bytes_max: usize,
+}
+
+/// How authorities are asked with OCSP (RFC 6960).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OcspInquiry {
+    /// Time for an answer.
+    pub timeout: Duration,
+    /// Time for which one is used.
+    pub cache_ttl: Duration,
+    /// Time for which the lack of one is remembered.
+    pub error_ttl: Duration,
+    /// Whether a certificate is good of which no answer tells.
     pub is_fail_open: bool,
 }
 
@@ -108,9 +152,47 @@ impl Reader<'_> {
     }
 
     fn revocation(&self, name: &str) -> Option<Revocation> {
-        let lists = self.value(&format!("{name}.crl.file")).as_str()?;
+        let prefix = format!("{name}.");
+        let is_written = self.sections.contains(name)
+            || self.sections.iter().any(|section| section.starts_with(&prefix));
+        let lists = self.value(&format!("{name}.crl.file")).as_str().map(Pem::from_text);
+        let is_wanted = is_written || lists.is_some();
+        if !self.value(&format!("{name}.enabled")).as_bool().unwrap_or(is_wanted) {
+            return None;
+        }
         let is_fail_open = self.text(&format!("{name}.failureMode")) == "fail-open";
-        Some(Revocation { lists: Pem::from_text(lists), is_fail_open })
+        let inquiry = self.inquiry(name, is_fail_open, lists.is_none());
+        // with neither there is nothing to find out, and a warning says so
+        let is_any = lists.is_some() || inquiry.is_some();
+        is_any.then_some(Revocation { lists, is_fail_open, inquiry })
+    }
+
+    /// Whom to ask over the network; `is_asked` is what stands where the configuration is silent.
+    fn inquiry(&self, name: &str, is_fail_open: bool, is_asked: bool) -> Option<Inquiry> {
+        let is_enabled = |kind: &str| {
+            self.value(&format!("{name}.{kind}.enabled")).as_bool().unwrap_or(is_asked)
+        };
+        let time = |member: &str| self.millis(&format!("{name}.{member}"));
+        let mode = |kind: &str| {
+            let own = self.value(&format!("{name}.{kind}.failureMode"));
+            own.as_str().map_or(is_fail_open, |mode| mode == "fail-open")
+        };
+        let crl = is_enabled("crl").then(|| CrlInquiry {
+            timeout: time("crl.timeout"),
+            cache_ttl: time("crl.cacheTtl"),
+            grace: time("crl.gracePeriod"),
+            is_fail_open: mode("crl"),
+            bytes_max: self.size(&format!("{name}.crl.bytesMax")),
+        });
+        let ocsp = is_enabled("ocsp").then(|| OcspInquiry {
+            timeout: time("ocsp.timeout"),
+            cache_ttl: time("ocsp.cacheTtl"),
+            error_ttl: time("ocsp.errorCacheTtl"),
+            is_fail_open: mode("ocsp"),
+        });
+        let answers_max = self.size(&format!("{name}.cacheMax"));
+        let is_any = crl.is_some() || ocsp.is_some();
+        is_any.then_some(Inquiry { is_fail_open, answers_max, crl, ocsp })
     }
 
     /// The same where there need not be any.

@@ -1,0 +1,192 @@
+//! What is read of lists and answers, at times and in scopes of a test's choice.
+
+use super::link::{self, Link};
+use super::list::{List, ListError};
+use super::ocsp::{self, OcspError, SKEW};
+use super::{Algorithms, Found};
+use proptest::prelude::*;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint,
+    CrlIssuingDistributionPoint, CrlScope, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, SigningKey, date_time_ymd,
+};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use x509_cert::der::asn1::{BitString, GeneralizedTime, ObjectIdentifier, OctetString};
+use x509_cert::der::{Decode, Encode};
+use x509_cert::spki::AlgorithmIdentifierOwned;
+use x509_ocsp::{
+    BasicOcspResponse, CertStatus, OcspGeneralizedTime, OcspRequest, OcspResponse, ResponderId,
+    ResponseData, SingleResponse, Version,
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const URL: &str = "http://a.example/list";
+
+fn algorithms() -> Algorithms {
+    aws_lc_rs::default_provider().signature_verification_algorithms.all
+}
+
+/// An authority.
+struct World {
+    issuer: Issuer<'static, KeyPair>,
+    own: CertificateDer<'static>,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().unwrap();
+        let own = params.self_signed(&key).unwrap().der().clone();
+        Self { issuer: Issuer::new(params, key), own }
+    }
+
+    /// A certificate of the authority with the number 7.
+    fn link(&self) -> Link {
+        let mut params = CertificateParams::default();
+        params.serial_number = Some(7_u64.into());
+        params.crl_distribution_points = vec![
+            CrlDistributionPoint { uris: vec!["ldap://a.example/x".into(), URL.into()] },
+            CrlDistributionPoint { uris: vec!["HTTP://b.example/list".into()] },
+        ];
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let authority = webpki::anchor_from_trusted_cert(&self.own).unwrap();
+        let path = link::path(&[certificate.der().clone()], &[authority], algorithms());
+        path.unwrap().remove(0)
+    }
+
+    fn list(&self, revoked: u64, scope: Option<(&str, Option<CrlScope>)>) -> Vec<u8> {
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2024, 1, 1),
+            next_update: date_time_ymd(2100, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: scope.map(|(url, scope)| CrlIssuingDistributionPoint {
+                distribution_point: CrlDistributionPoint { uris: vec![url.into()] },
+                scope,
+            }),
+            revoked_certs: vec![RevokedCertParams {
+                serial_number: revoked.into(),
+                revocation_time: date_time_ymd(2024, 1, 1),
+                reason_code: None,
+                invalidity_date: None,
+            }],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).unwrap().der().to_vec()
+    }
+
+    fn read(&self, bytes: &[u8], link: &Link) -> Result<List, ListError> {
+        List::read(bytes, (&link.issuer_name, &link.issuer_key), algorithms())
+    }
+
+    /// What the authority answers about a certificate.
+    fn answer(&self, link: &Link, begin: SystemTime, end: Option<SystemTime>) -> Vec<u8> {
+        let time = |time: SystemTime| {
+            let since = Duration::from_secs(time.duration_since(UNIX_EPOCH).unwrap().as_secs());
+            OcspGeneralizedTime(GeneralizedTime::from_unix_duration(since).unwrap())
+        };
+        let question = OcspRequest::from_der(&ocsp::request(link).unwrap()).unwrap();
+        let single = SingleResponse {
+            cert_id: question.tbs_request.request_list[0].req_cert.clone(),
+            cert_status: CertStatus::good(),
+            this_update: time(begin),
+            next_update: end.map(time),
+            single_extensions: None,
+        };
+        let data = ResponseData {
+            version: Version::V1,
+            responder_id: ResponderId::ByKey(OctetString::new([0; 20]).unwrap()),
+            produced_at: time(begin),
+            responses: vec![single],
+            response_extensions: None,
+        };
+        let signature = self.issuer.key().sign(&data.to_der().unwrap()).unwrap();
+        let basic = BasicOcspResponse {
+            tbs_response_data: data,
+            signature_algorithm: AlgorithmIdentifierOwned {
+                oid: ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2"),
+                parameters: None,
+            },
+            signature: BitString::from_bytes(&signature).unwrap(),
+            certs: None,
+        };
+        OcspResponse::successful(basic).unwrap().to_der().unwrap()
+    }
+}
+
+#[test]
+fn only_plain_http_is_asked() {
+    assert_eq!(World::new().link().lists, [URL, "HTTP://b.example/list"]);
+}
+
+#[test]
+fn a_list_tells_within_its_scope() {
+    let world = World::new();
+    let link = world.link();
+    let authority = Link { is_authority: true, ..link.clone() };
+    let told = |revoked, scope, link: &Link| {
+        world.read(&world.list(revoked, scope), link).unwrap().find(link, URL)
+    };
+    let (users, authorities) = (Some(CrlScope::UserCertsOnly), Some(CrlScope::CaCertsOnly));
+    assert_eq!(told(7, None, &link), Found::Revoked);
+    assert_eq!(told(8, None, &link), Found::Good);
+    assert_eq!(told(7, Some((URL, None)), &link), Found::Revoked);
+    assert_eq!(told(8, Some(("http://b.example/list", None)), &link), Found::Unknown);
+    assert_eq!(told(7, Some((URL, users)), &link), Found::Revoked);
+    assert_eq!(told(7, Some((URL, users)), &authority), Found::Unknown);
+    assert_eq!(told(8, Some((URL, authorities)), &link), Found::Unknown);
+    assert_eq!(told(8, Some((URL, authorities)), &authority), Found::Good);
+}
+
+#[test]
+fn an_answer_is_good_for_its_time() {
+    let world = World::new();
+    let link = world.link();
+    let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let left = |begin, end| {
+        let answer = world.answer(&link, begin, end);
+        ocsp::read(&answer, &link, algorithms(), HOUR, now).map(|(found, time)| {
+            assert_eq!(found, Found::Good);
+            time
+        })
+    };
+    assert_eq!(left(now, Some(now + 2 * HOUR)).unwrap(), HOUR, "no longer than is configured");
+    assert_eq!(left(now, Some(now + HOUR / 2)).unwrap(), HOUR / 2 + SKEW);
+    assert_eq!(left(now - HOUR / 2, None).unwrap(), HOUR / 2 + SKEW, "from when it was made");
+    for (begin, end) in
+        [(now - HOUR, Some(now - SKEW)), (now - 2 * HOUR, None), (now + 2 * SKEW, Some(now + HOUR))]
+    {
+        assert!(matches!(left(begin, end), Err(OcspError::OutOfDate)), "{begin:?} {end:?}");
+    }
+    let other = World::new();
+    let forged = other.answer(&link, now, None);
+    let read = ocsp::read(&forged, &link, algorithms(), HOUR, now);
+    assert!(matches!(read, Err(OcspError::Signature)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn changed_bytes_tell_nothing_but_what_was_signed(place: prop::sample::Index, bit in 0..8_u8, cut: bool) {
+        let world = World::new();
+        let link = world.link();
+        let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let change = |mut bytes: Vec<u8>| {
+            let place = place.index(bytes.len());
+            if cut { bytes.truncate(place) } else { bytes[place] ^= 1 << bit }
+            bytes
+        };
+        if let Ok(list) = world.read(&change(world.list(7, None)), &link) {
+            prop_assert_eq!(list.find(&link, URL), Found::Revoked);
+        }
+        let answer = change(world.answer(&link, now, None));
+        if let Ok(told) = ocsp::read(&answer, &link, algorithms(), HOUR, now) {
+            prop_assert_eq!(told, (Found::Good, HOUR));
+        }
+    }
+}
