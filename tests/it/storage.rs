@@ -42,6 +42,27 @@ fn below_the_free_space_watermark_writes_are_507_and_deletes_work() {
 }
 
 #[test]
+fn a_full_database_answers_507_and_deletes_make_room() {
+    let home = Home::with_schema(SCHEMA);
+    let server = home.launch().set("storage.mapBytes=4M").start();
+    let client = server.client();
+    let body = format!(r#"{{"x":"{}"}}"#, "x".repeat(50_000));
+    let stored = (0..200)
+        .take_while(|id| {
+            let reply = client.put(&format!("/T/{id}"), &body);
+            assert!(matches!(reply.status, 204 | 507), "{reply}");
+            reply.status == 204
+        })
+        .count();
+    assert!(stored > 10 && stored < 100, "{stored}");
+    assert!(server.metric("harper_rejected_total{reason=\"free_space\"}") >= 1.0);
+    for id in 0..stored {
+        assert_eq!(client.delete(&format!("/T/{id}")).expect(200).text(), "true");
+    }
+    client.put("/T/again", &body).expect(204);
+}
+
+#[test]
 fn a_full_write_queue_refuses_with_503_and_loses_nothing() {
     let home = Home::with_schema(SCHEMA);
     let launch = home.launch().set("storage.queueMax=1").set("storage.batchMax=1");

@@ -206,7 +206,7 @@ pub const KEYS: &[Key] = &[
     // storage
     key("storage.path", Path, "", "Directory of the databases; `<rootPath>/database` when unset."),
     key("storage.writeAsync", Bool, "false", "Answers writes after one sync of the disk instead of two: a power failure may lose the last ones, but never harms the database, and `kill -9` loses nothing."),
-    key("storage.mapBytes", Bytes, "1T", "Largest size of one database. It is address space, not memory."),
+    key("storage.mapBytes", Bytes, "1T", "Largest size of one database. It is address space, not memory. The last sixteenth, at most 64M, is left to deletes; other writes are answered with 507."),
     key(
         "storage.treesMax",
         Int(8, 10_000),

@@ -67,12 +67,14 @@ impl Access {
     /// What may be seen of the table's records.
     #[must_use]
     pub(crate) fn view(self, schema: &Arc<TableSchema>) -> View {
-        match self {
-            Self::Some(rights) if hides(&rights, schema) => {
-                View::Part { rights, schema: Arc::clone(schema) }
-            }
-            _ => View::Whole,
+        let rights = match self {
+            Self::Some(rights) => Some(rights).filter(|rights| hides(rights, schema)),
+            Self::Everything | Self::Nothing => None,
+        };
+        if rights.is_none() && schema.attributes.iter().all(|a| a.computed.is_none()) {
+            return View::Whole;
         }
+        View::Part { rights, schema: Arc::clone(schema) }
     }
 }
 
@@ -101,10 +103,11 @@ fn covers(rights: &TableRights, right: Right, schema: &TableSchema, name: &str) 
 pub(crate) enum View {
     /// Records as they are stored.
     Whole,
-    /// Records without the attributes that the role may not read.
+    /// Records without the attributes that the role may not read, and without what was stored of an attribute before
+    /// it was computed.
     Part {
-        /// The role's rights.
-        rights: Arc<TableRights>,
+        /// The role's rights; none when all may be read.
+        rights: Option<Arc<TableRights>>,
         /// The table's attributes.
         schema: Arc<TableSchema>,
     },
@@ -116,16 +119,31 @@ impl View {
     pub(crate) fn sees(&self, name: &str) -> bool {
         match self {
             Self::Whole => true,
-            Self::Part { rights, schema } => covers(rights, Right::Read, schema, name),
+            Self::Part { rights: None, .. } => true,
+            Self::Part { rights: Some(rights), schema } => {
+                covers(rights, Right::Read, schema, name)
+            }
         }
     }
 
-    /// What marks the view in an entity tag; nothing for whole records.
+    /// Whether a stored member `name` is shown where all of a record is.
+    #[must_use]
+    pub(crate) fn shows_stored(&self, name: &str) -> bool {
+        let is_stored = match self {
+            Self::Whole => true,
+            Self::Part { schema, .. } => {
+                schema.attribute(name).is_none_or(|attribute| attribute.computed.is_none())
+            }
+        };
+        is_stored && self.sees(name)
+    }
+
+    /// What marks the view in an entity tag; nothing where all may be read.
     #[must_use]
     pub(crate) fn tag(&self) -> &str {
         match self {
-            Self::Whole => "",
-            Self::Part { rights, .. } => &rights.mark,
+            Self::Whole | Self::Part { rights: None, .. } => "",
+            Self::Part { rights: Some(rights), .. } => &rights.mark,
         }
     }
 }

@@ -72,7 +72,7 @@ pub(crate) fn shown<'a>(view: &View, record: &'a [u8]) -> Answer<Cow<'a, [u8]>> 
         .map_err(|error| Failure::internal("a stored record cannot be read", &error))?;
     let mut out = Vec::with_capacity(record.len());
     out.push(b'{');
-    for (name, value) in members.iter().filter(|(name, _)| view.sees(name)) {
+    for (name, value) in members.iter().filter(|(name, _)| view.shows_stored(name)) {
         if out.len() > 1 {
             out.push(b',');
         }

@@ -390,14 +390,14 @@ fn outcome(key: &Key, meta: Meta, old: Option<Meta>) -> Outcome {
     }
 }
 
-/// The members without any that the store writes itself: there are some only if the table was
-/// given another definition after the body was prepared.
+/// The members without any that are the store's own: there are some only if the table was given
+/// another definition after the body was prepared.
 fn without_own<'a>(layout: &Layout, rest: &'a [u8]) -> Cow<'a, [u8]> {
-    if !Members::inside(rest).any(|(name, _)| layout.writes(name)) {
+    if !Members::inside(rest).any(|(name, _)| layout.owns(name)) {
         return Cow::Borrowed(rest);
     }
     let mut out = Vec::with_capacity(rest.len());
-    for (name, value) in Members::inside(rest).filter(|(name, _)| !layout.writes(name)) {
+    for (name, value) in Members::inside(rest).filter(|(name, _)| !layout.owns(name)) {
         if !out.is_empty() {
             out.push(b',');
         }

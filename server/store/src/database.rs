@@ -182,8 +182,8 @@ impl Database {
     /// this returns an error. One failing operation fails them all.
     ///
     /// # Errors
-    /// [`Error::Busy`] when the queue is full, by number or by bytes, [`Error::NoSpace`] below the
-    /// watermark unless all operations delete, [`Error::WrongDatabase`], [`Error::Failed`],
+    /// [`Error::Busy`] when the queue is full, by number or by bytes; unless all operations delete,
+    /// [`Error::NoSpace`] below the watermark and [`Error::MapFull`] when hardly any room is left; [`Error::WrongDatabase`], [`Error::Failed`],
     /// [`Error::Stopped`].
     pub fn submit(&self, ops: Vec<Op>, done: Done) -> Result<(), Error> {
         self.submit_transaction(ops.into(), done)
@@ -204,17 +204,18 @@ impl Database {
             }
         }
         let frees = ops.iter().all(Op::deletes) && side.iter().all(SideOp::deletes);
+        let bytes = load::bytes(&transaction);
         if !frees {
-            self.shared.space.check().inspect_err(|_| counters.rejected_no_space.add(1))?;
+            let room = || self.check_room(load.bytes().saturating_add(bytes));
+            let checked = self.shared.space.check().and_then(|()| room());
+            checked.inspect_err(|_| counters.rejected_no_space.add(1))?;
         }
         let requests = self.requests.as_ref().ok_or(Error::Stopped)?;
         let full = || {
             counters.rejected_full.add(1);
             Error::Busy
         };
-        let held = load
-            .hold(load::bytes(&transaction), options.load().queue_bytes_max)
-            .ok_or_else(full)?;
+        let held = load.hold(bytes, options.load().queue_bytes_max).ok_or_else(full)?;
         requests.try_send(Request { transaction, done, held }).map_err(|refused| match refused {
             TrySendError::Full(_) => full(),
             TrySendError::Disconnected(_) => Error::Stopped,

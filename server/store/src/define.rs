@@ -143,7 +143,9 @@ impl Database {
         let mut after = None;
         loop {
             let mut txn = shared.environment.write_txn()?;
-            after = fill_slice(&mut txn, table, &unready, after.as_ref())?;
+            let slice = Slice::read(&txn, table, &unready, after.as_ref())?;
+            self.check_room(slice.bytes)?;
+            after = slice.write(&mut txn, &unready)?;
             txn.commit()?;
             if after.is_none() {
                 break;
@@ -231,42 +233,57 @@ fn clear(shared: &Shared, index: &Index) -> Result<(), Error> {
     Ok(txn.commit()?)
 }
 
-/// A record's key, and what of it goes into each new index.
-type Taken = (Key, Vec<Option<Vec<u8>>>);
+/// What of some records goes into new indexes.
+struct Slice {
+    /// For each record its key, and its value for each index.
+    records: Vec<(Key, Vec<Option<Vec<u8>>>)>,
+    /// Bytes of the values.
+    bytes: usize,
+}
 
-/// Adds the records after a key to the indexes; returns the last key while there may be more.
-fn fill_slice(
-    txn: &mut RwTxn<'_>,
-    table: &Table,
-    indexes: &[&Index],
-    after: Option<&Key>,
-) -> Result<Option<Key>, Error> {
-    let names: Vec<Box<[u8]>> = indexes.iter().map(|i| json::escaped(&i.attribute)).collect();
-    let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_bytes()));
-    let mut slice: Vec<Taken> = Vec::new();
-    let (mut stored, mut bytes) = (Vec::new(), 0);
-    for item in table.records().range(txn, &(start, Bound::Unbounded))?.take(SLICE_RECORDS) {
-        let (key, value) = item?;
-        let (key, body) = (Key::from_stored(key), record::read(value)?.body);
-        json::extract(body, &names, &mut stored);
-        let values = indexes.iter().zip(&stored).map(|(index, stored)| {
-            let made = index.evaluate(body).map_err(|error| unindexed(table, &key, &error))?;
-            Ok(made.or_else(|| stored.map(<[u8]>::to_vec)))
-        });
-        let values = values.collect::<Result<Vec<_>, Error>>()?;
-        bytes += values.iter().flatten().map(Vec::len).sum::<usize>();
-        slice.push((key, values));
-        if bytes >= SLICE_BYTES {
-            break;
+impl Slice {
+    /// Reads the records after a key.
+    fn read(
+        txn: &RwTxn<'_>,
+        table: &Table,
+        indexes: &[&Index],
+        after: Option<&Key>,
+    ) -> Result<Slice, Error> {
+        let names: Vec<Box<[u8]>> = indexes.iter().map(|i| json::escaped(&i.attribute)).collect();
+        let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_bytes()));
+        let (mut slice, mut stored) = (Slice { records: Vec::new(), bytes: 0 }, Vec::new());
+        for item in table.records().range(txn, &(start, Bound::Unbounded))? {
+            let (key, value) = item?;
+            let (key, body) = (Key::from_stored(key), record::read(value)?.body);
+            json::extract(body, &names, &mut stored);
+            let values = indexes.iter().zip(&stored).map(|(index, stored)| {
+                let made = index.evaluate(body).map_err(|error| unindexed(table, &key, &error))?;
+                Ok(made.or_else(|| stored.map(<[u8]>::to_vec)))
+            });
+            let values = values.collect::<Result<Vec<_>, Error>>()?;
+            slice.bytes += values.iter().flatten().map(Vec::len).sum::<usize>();
+            slice.records.push((key, values));
+            if slice.is_full() {
+                break;
+            }
         }
+        Ok(slice)
     }
-    for (key, values) in &slice {
-        for (index, value) in indexes.iter().zip(values) {
-            index.follow(txn, key, [None, value.as_deref()])?;
+
+    fn is_full(&self) -> bool {
+        self.records.len() >= SLICE_RECORDS || self.bytes >= SLICE_BYTES
+    }
+
+    /// Adds the records to the indexes; returns the last key while there may be more.
+    fn write(mut self, txn: &mut RwTxn<'_>, indexes: &[&Index]) -> Result<Option<Key>, Error> {
+        for (key, values) in &self.records {
+            for (index, value) in indexes.iter().zip(values) {
+                index.follow(txn, key, [None, value.as_deref()])?;
+            }
         }
+        let is_full = self.is_full();
+        Ok(self.records.pop().filter(|_| is_full).map(|(key, _)| key))
     }
-    let full = slice.len() == SLICE_RECORDS || bytes >= SLICE_BYTES;
-    Ok(slice.pop().filter(|_| full).map(|(key, _)| key))
 }
 
 /// A record without a value cannot be left out of an index, or queries would not find it.

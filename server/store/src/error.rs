@@ -105,7 +105,7 @@ pub enum Error {
         /// The indexed attribute.
         attribute: String,
     },
-    /// The database's memory map is full.
+    /// The database's memory map is full, or so nearly that what is left is for deletes.
     #[error("the database has reached its size limit")]
     MapFull,
     /// The change log no longer reaches back to the sequence asked for.

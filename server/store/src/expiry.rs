@@ -87,10 +87,16 @@ pub(crate) fn due(
     Ok(keys)
 }
 
-/// How many records have a time of `until_ms` or earlier and have not been removed.
-pub(crate) fn count(tree: Handle, txn: &RoTxn<'_>, until_ms: u64) -> Result<u64, Error> {
+/// How many records have a time of `until_ms` or earlier and have not been removed, counted up to
+/// `max`.
+pub(crate) fn count(
+    tree: Handle,
+    txn: &RoTxn<'_>,
+    until_ms: u64,
+    max: usize,
+) -> Result<u64, Error> {
     let mut count = 0;
-    for item in until(tree, txn, until_ms)? {
+    for item in until(tree, txn, until_ms)?.take(max) {
         item?;
         count += 1;
     }

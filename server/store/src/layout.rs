@@ -1,4 +1,4 @@
-//! Which members of a body the store writes itself, and how.
+//! Which members of a body the store writes itself, and how, and which it never stores.
 
 use crate::date;
 use crate::json;
@@ -6,11 +6,14 @@ use crate::key::Key;
 use crate::record::Meta;
 use crate::schema::{Kind, Role, TableSchema};
 
-/// The members that the store writes: the key, put first, and the timestamps, put last.
+/// The members that the store writes, the key, put first, and the timestamps, put last; and those
+/// that it leaves out.
 #[derive(Debug)]
 pub(crate) struct Layout {
     key_name: Box<[u8]>,
     times: Vec<Time>,
+    /// Of computed attributes, whose values are made when they are read.
+    computed: Vec<Box<[u8]>>,
     /// Of the attribute that tells when a record expires.
     expires_name: Option<Box<[u8]>>,
 }
@@ -30,10 +33,12 @@ impl Layout {
             role: attribute.role,
             as_text: attribute.kind == Kind::Date,
         });
+        let computed = schema.attributes.iter().filter(|attribute| attribute.computed.is_some());
         let expires = schema.attributes.iter().find(|a| a.role == Role::ExpiresAt);
         Layout {
             key_name: json::escaped(&schema.key_attribute().name),
             times: times.collect(),
+            computed: computed.map(|attribute| json::escaped(&attribute.name)).collect(),
             expires_name: expires.map(|attribute| json::escaped(&attribute.name)),
         }
     }
@@ -43,9 +48,12 @@ impl Layout {
         self.expires_name.as_deref()
     }
 
-    /// Whether the store writes the member of this escaped name.
-    pub(crate) fn writes(&self, name: &[u8]) -> bool {
-        *self.key_name == *name || self.times.iter().any(|time| *time.name == *name)
+    /// Whether the member of this escaped name is not one that a body brings: the store writes it,
+    /// or never stores it, though it may have before the attribute was computed.
+    pub(crate) fn owns(&self, name: &[u8]) -> bool {
+        *self.key_name == *name
+            || self.times.iter().any(|time| *time.name == *name)
+            || self.computed.iter().any(|computed| **computed == *name)
     }
 
     /// Appends the whole body: the key, the members in `rest`, the timestamps.

@@ -49,6 +49,7 @@ mod precondition;
 mod query;
 mod record;
 mod resolve;
+mod room;
 mod scalar;
 mod scan;
 mod schema;

@@ -19,6 +19,10 @@ pub(crate) struct Held {
 }
 
 impl Load {
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// Takes room for a request. `None` when it would make more than `bytes_max`, unless it is the
     /// only one: what is too large for the limit waits for no one.
     pub(crate) fn hold(&self, bytes: usize, bytes_max: usize) -> Option<Held> {

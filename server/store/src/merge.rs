@@ -25,7 +25,7 @@ pub(crate) fn merge(
     let mut out = Vec::with_capacity(stored.map_or(0, <[u8]>::len) + patch.rest.len());
     let mut violations = Vec::new();
     for (name, value) in Members::of(stored.unwrap_or(b"{}")) {
-        if layout.writes(name) {
+        if layout.owns(name) {
             continue;
         }
         match changes.remove(name) {

@@ -9,8 +9,8 @@ use crate::env::Handle;
 use crate::error::Error;
 use crate::filter::{self, Comparator, Value};
 use crate::index::Index;
-use crate::join::Hop;
-use crate::node::{Fields, Node};
+use crate::join::{Hop, Lookups};
+use crate::node::{Fields, Node, Values};
 use crate::resolve::Pending;
 use crate::scan::Cursor;
 use crate::table::Table;
@@ -24,6 +24,8 @@ pub struct Plan {
     pub(crate) intersections: Vec<Branch>,
     /// What records must meet besides.
     pub(crate) residual: Vec<Node>,
+    /// What they meet by having been read, which holds as long as they are not written again.
+    pub(crate) covered: Vec<Node>,
     /// The attributes that are read from records.
     pub(crate) fields: Fields,
     /// The order to sort by, empty when records come in order.
@@ -93,6 +95,18 @@ impl Plan {
     pub(crate) fn looks_at_records(&self) -> bool {
         let is_guarded = self.branches.first().is_some_and(|branch| branch.guard.is_some());
         !self.residual.is_empty() || !self.sort.is_empty() || is_guarded
+    }
+
+    /// Whether a record meets the query, however it was found.
+    pub(crate) fn holds<'t>(
+        &self,
+        body: &'t [u8],
+        values: &mut Values<'t>,
+        lookups: &Lookups<'t>,
+    ) -> Result<bool, Error> {
+        self.fields.extract(body, values);
+        let all = |nodes| Node::all(nodes, &self.fields, values, lookups);
+        Ok(all(&self.residual)? && all(&self.covered)?)
     }
 
     /// Whether all that is read is narrowed by a condition.

@@ -58,12 +58,11 @@ impl Planner<'_> {
         let sort = self.sort()?;
         let in_order = self.put_in_order(&mut access.branches);
         let Access { branches, covered, .. } = access;
-        let is_nothing = branches.is_empty();
-        let residual = nodes.into_iter().enumerate();
-        let residual = residual
-            .filter(|(at, _)| !covered.contains(at) && !is_nothing)
-            .map(|(_, node)| node)
-            .collect();
+        let (mut kept, mut residual) = (Vec::new(), Vec::new());
+        for (at, node) in nodes.into_iter().enumerate().filter(|_| !branches.is_empty()) {
+            let all = if covered.contains(&at) { &mut kept } else { &mut residual };
+            all.push(node);
+        }
         for branch in branches.iter().chain(&intersections) {
             if let Source::Index { index, .. } = &branch.source {
                 self.used.push((self.table.clone(), index.clone()));
@@ -71,7 +70,7 @@ impl Planner<'_> {
         }
         let sort = if in_order { Vec::new() } else { sort };
         let Planner { fields, used, .. } = self;
-        Ok(Plan { branches, intersections, residual, fields, sort, used })
+        Ok(Plan { branches, intersections, residual, covered: kept, fields, sort, used })
     }
 
     fn begins_with(&self, prefix: &str) -> Filter {
@@ -243,7 +242,8 @@ impl Planner<'_> {
         if whole.as_ref().is_some_and(|whole| !self.gives_order(&whole.branches)) {
             return Ok(());
         }
-        let total = usize::try_from(self.table.count(txn)?).unwrap_or(usize::MAX);
+        let total = self.table.records().len(txn.inner())?;
+        let total = usize::try_from(total).unwrap_or(usize::MAX);
         let worth = match self.query.wanted() {
             Some(wanted) => wanted.saturating_mul(total).isqrt(),
             None => self.query.limits.sort_records_max,

@@ -8,12 +8,13 @@ use crate::error::Error;
 use crate::filter::Filter;
 use crate::index::Index;
 use crate::intersect::Narrowing;
-use crate::join::Join;
+use crate::join::{Join, Lookups};
 use crate::key::Key;
+use crate::node::Values;
 use crate::plan::Plan;
 use crate::record::Record;
-use crate::scan::{Cursor, Examiner};
-use crate::sort::Sorter;
+use crate::scan::{Cursor, Examined, Examiner};
+use crate::sort::{Found, Sorter};
 use crate::table::Table;
 
 /// What to find, and in which order.
@@ -47,7 +48,8 @@ impl Query {
 pub struct Limits {
     /// Records to hold to sort them.
     pub sort_records_max: usize,
-    /// Records, related ones too, to read without handing them out; 0: any number.
+    /// Records, related ones too, to read without handing them out; 0: any number. One that has
+    /// expired does not count.
     pub scan_records_max: usize,
 }
 
@@ -115,7 +117,7 @@ enum Phase {
         sorter: Option<Sorter>,
     },
     /// Handing out sorted records.
-    Emitting(vec::IntoIter<Vec<u8>>),
+    Emitting(vec::IntoIter<Found>),
     Done,
 }
 
@@ -147,8 +149,8 @@ impl QueryRun {
         if max == 0 || self.limit.is_some() || !self.plan.searches_table() {
             return Ok(());
         }
-        let count = self.table.count(&self.table.shared().read()?)?;
-        if count > max as u64 { Err(self.too_large()) } else { Ok(()) }
+        let is_larger = self.table.has_more_than(max as u64, &self.table.shared().read()?)?;
+        if is_larger { Err(self.too_large()) } else { Ok(()) }
     }
 
     fn too_large(&self) -> Error {
@@ -243,13 +245,14 @@ impl QueryRun {
         };
         while let Some((key, data)) = cursor.next()? {
             spent.rows += 1;
-            let hit = examiner.examine(key, data, &self.narrowing)?;
-            let is_wanted = hit.is_some();
-            let is_given = match hit {
-                None => false,
-                Some(hit) => match sorter {
+            let examined = examiner.examine(key, data, &self.narrowing)?;
+            let is_wanted = matches!(examined, Examined::Wanted(_));
+            let is_absent = matches!(examined, Examined::Expired);
+            let is_given = match examined {
+                Examined::Unwanted | Examined::Expired => false,
+                Examined::Wanted(hit) => match sorter {
                     Some(sorter) => {
-                        sorter.push(&self.plan, &examiner.values, hit.key, &examiner.lookups)?;
+                        sorter.push(&self.plan, &examiner.values, &hit, &examiner.lookups)?;
                         false
                     }
                     None if self.offset > 0 => {
@@ -269,7 +272,7 @@ impl QueryRun {
             }
             let looked_up = examiner.lookups.take_read();
             spent.rows += looked_up;
-            self.in_vain += looked_up + usize::from(!is_given);
+            self.in_vain += looked_up + usize::from(!is_given && !is_absent);
             if self.in_vain > max {
                 return Err(self.too_large());
             }
@@ -286,23 +289,29 @@ impl QueryRun {
         Ok(Step::Done)
     }
 
-    /// Reads the sorted records again; one that is gone meanwhile is left out.
+    /// Reads the sorted records again; one that is gone meanwhile, or does not meet the query any
+    /// more, is left out.
     fn emit<'t>(
         &mut self,
         txn: &'t ReadTxn<'_>,
         spent: &mut Spent,
         sink: &mut dyn FnMut(Record<'t>),
     ) -> Result<Step, Error> {
-        let Phase::Emitting(keys) = &mut self.phase else { return Ok(Step::Done) };
-        while let Some(key) = keys.nth(std::mem::take(&mut self.offset)) {
+        let Phase::Emitting(all) = &mut self.phase else { return Ok(Step::Done) };
+        let (lookups, mut values) = (Lookups::new(txn), Values::default());
+        while let Some(found) = all.nth(std::mem::take(&mut self.offset)) {
             spent.rows += 1;
-            if let Some(record) = self.table.get(txn, &Key::from_stored(&key))? {
+            if let Some(record) = self.table.get(txn, &Key::from_stored(&found.key))?
+                && (record.meta.version == found.version
+                    || self.plan.holds(record.body, &mut values, &lookups)?)
+            {
                 spent.bytes += record.body.len();
                 sink(record);
                 if count_down(&mut self.limit) {
                     break;
                 }
             }
+            spent.rows += lookups.take_read();
             if spent.is_over() {
                 return Ok(Step::More);
             }

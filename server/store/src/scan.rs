@@ -140,6 +140,22 @@ pub(crate) struct Hit<'t> {
     pub(crate) record: Record<'t>,
 }
 
+impl<'t> Hit<'t> {
+    fn wanted_if(self, meets: bool) -> Examined<'t> {
+        if meets { Examined::Wanted(self) } else { Examined::Unwanted }
+    }
+}
+
+/// What an entry leads to.
+pub(crate) enum Examined<'t> {
+    /// A record that meets the query and that no earlier entry has given.
+    Wanted(Hit<'t>),
+    /// Another one.
+    Unwanted,
+    /// One whose time has passed, so that it reads as absent.
+    Expired,
+}
+
 /// Tests entries of one branch of a plan.
 pub(crate) struct Examiner<'p, 't> {
     plan: &'p Plan,
@@ -164,35 +180,36 @@ impl<'p, 't> Examiner<'p, 't> {
         Examiner { plan, branch, records, lookups, bytes: 0, values: Values::default() }
     }
 
-    /// The entry's record if it meets the query and no earlier entry has given it.
+    /// Reads the entry's record and tests it.
     pub(crate) fn examine(
         &mut self,
         key: &'t [u8],
         data: &'t [u8],
         narrowing: &Narrowing,
-    ) -> Result<Option<Hit<'t>>, Error> {
+    ) -> Result<Examined<'t>, Error> {
         let plan = self.plan;
-        let Some(branch) = plan.branches.get(self.branch) else { return Ok(None) };
+        let Some(branch) = plan.branches.get(self.branch) else { return Ok(Examined::Unwanted) };
         let Source::Index { field, .. } = &branch.source else {
             if !narrowing.may_have(key) {
-                return Ok(None);
+                return Ok(Examined::Unwanted);
             }
-            let Some(record) = record::read_live(data)? else { return Ok(None) };
+            let Some(record) = record::read_live(data)? else { return Ok(Examined::Expired) };
             let hit = Hit { key, record };
-            return Ok(self.meets(branch, &hit, false)?.then_some(hit));
+            let meets = self.meets(branch, &hit, false)?;
+            return Ok(hit.wanted_if(meets));
         };
         let entry = Entry::read(key, data)?;
         if !branch.passes(entry.value) || !narrowing.may_have(entry.key) {
-            return Ok(None);
+            return Ok(Examined::Unwanted);
         }
         let Some(value) = self.records.get(self.lookups.txn().inner(), entry.key)? else {
             return Err(Error::Damaged { what: String::from("an index entry has no record") });
         };
-        let Some(record) = record::read_live(value)? else { return Ok(None) };
+        let Some(record) = record::read_live(value)? else { return Ok(Examined::Expired) };
         let hit = Hit { key: entry.key, record };
         let meets = self.meets(branch, &hit, entry.is_element)?
             && (!entry.is_element || self.is_first(branch, *field, entry.value));
-        Ok(meets.then_some(hit))
+        Ok(hit.wanted_if(meets))
     }
 
     /// Reads the record's fields, if the plan or the caller looks at them, and tests them.

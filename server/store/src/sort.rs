@@ -14,6 +14,7 @@ use crate::key::Key;
 use crate::node::{Fields, Values};
 use crate::plan::{Path, Plan, SortField};
 use crate::scalar;
+use crate::scan::Hit;
 
 /// Collects keys; with `keep`, only the first so many in order.
 #[derive(Debug)]
@@ -26,7 +27,14 @@ pub(crate) struct Sorter {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     order: Vec<u8>,
-    key: Vec<u8>,
+    found: Found,
+}
+
+/// A record that meets the query, or did when it had this version.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Found {
+    pub(crate) key: Vec<u8>,
+    pub(crate) version: u64,
 }
 
 impl Sorter {
@@ -44,32 +52,33 @@ impl Sorter {
         &mut self,
         plan: &Plan,
         values: &Values<'t>,
-        key: &[u8],
+        hit: &Hit<'t>,
         lookups: &Lookups<'t>,
     ) -> Result<(), Error> {
         let full = self.heap.len() >= self.keep.unwrap_or(self.max);
         if full && self.keep.is_none() {
             return Err(Error::SortTooLarge { max: self.max });
         }
-        let order = order(plan, values, key, lookups)?;
+        let order = order(plan, values, hit.key, lookups)?;
+        let found = || Found { key: hit.key.to_vec(), version: hit.record.meta.version };
         if full {
             match self.heap.peek_mut() {
                 Some(mut last) if order < last.order => {
-                    *last = Entry { order, key: key.to_vec() };
+                    *last = Entry { order, found: found() };
                 }
                 _ => {}
             }
         } else {
-            self.heap.push(Entry { order, key: key.to_vec() });
+            self.heap.push(Entry { order, found: found() });
         }
         Ok(())
     }
 
-    /// The keys in order.
-    pub(crate) fn finish(self) -> std::vec::IntoIter<Vec<u8>> {
-        let keys: Vec<Vec<u8>> =
-            self.heap.into_sorted_vec().into_iter().map(|entry| entry.key).collect();
-        keys.into_iter()
+    /// What was found, in order.
+    pub(crate) fn finish(self) -> std::vec::IntoIter<Found> {
+        let all: Vec<Found> =
+            self.heap.into_sorted_vec().into_iter().map(|entry| entry.found).collect();
+        all.into_iter()
     }
 }
 

@@ -21,6 +21,9 @@ use crate::query::{Query, QueryRun};
 use crate::record::{self, Record};
 use crate::schema::TableSchema;
 
+/// Records that have expired which planning a query looks at.
+const EXPIRED_COUNTED_MAX: usize = 4096;
+
 /// A handle on one table; cheap to clone, valid as long as the process.
 #[derive(Clone)]
 pub struct Table(Arc<Inner>);
@@ -108,7 +111,7 @@ impl Table {
     }
 
     /// How many records there are; read from the tree's root, so it costs nothing but a look at
-    /// those that have expired and are not removed yet.
+    /// each that has expired and is not removed yet.
     ///
     /// # Errors
     /// As [`Table::get`].
@@ -116,10 +119,20 @@ impl Table {
         self.check(txn)?;
         let stored = self.0.records.len(txn.inner())?;
         let expired = match self.state().expiry {
-            Some(tree) => expiry::count(tree, txn.inner(), hlc::now_ms())?,
+            Some(tree) => expiry::count(tree, txn.inner(), hlc::now_ms(), usize::MAX)?,
             None => 0,
         };
         Ok(stored.saturating_sub(expired))
+    }
+
+    /// Whether there are more records than so many; also false when only a look at very many that
+    /// have expired could tell.
+    pub(crate) fn has_more_than(&self, max: u64, txn: &ReadTxn<'_>) -> Result<bool, Error> {
+        let stored = self.0.records.len(txn.inner())?;
+        let tree = self.state().expiry.filter(|_| stored > max);
+        let Some(tree) = tree else { return Ok(stored > max) };
+        let expired = expiry::count(tree, txn.inner(), hlc::now_ms(), EXPIRED_COUNTED_MAX)?;
+        Ok(expired < EXPIRED_COUNTED_MAX as u64 && stored.saturating_sub(expired) > max)
     }
 
     /// Plans a query; nothing but the sizes of indexes is read yet.
@@ -167,6 +180,18 @@ impl Table {
 
     pub(crate) fn records(&self) -> Handle {
         self.0.records
+    }
+
+    /// The trees that hold the records and what is kept beside them.
+    pub(crate) fn trees(&self) -> Vec<Handle> {
+        let state = self.state();
+        let mut trees = vec![self.0.records];
+        trees.extend(state.expiry);
+        for index in &state.indexes {
+            trees.push(index.entries);
+            trees.extend(index.made.as_ref().map(|made| made.values));
+        }
+        trees
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

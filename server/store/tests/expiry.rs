@@ -13,8 +13,8 @@ use common::{
     Fixture, attribute, commit, compare, delete, get, key, options, patch, put, run, schema, text,
 };
 use harper_store::{
-    Attribute, Comparator, Database, Error, Expiry, Kind, Op, Operation, Options, Precondition,
-    Prepared, Query, Role, Table, TableSchema,
+    Attribute, Comparator, Database, Error, Expiry, Kind, Limits, Op, Operation, Options,
+    Precondition, Prepared, Query, Role, Table, TableSchema,
 };
 use proptest::prelude::*;
 
@@ -97,6 +97,27 @@ fn an_expired_record_is_absent_everywhere_before_it_is_removed() {
     let body = Prepared::put(&table.schema(), b"{}").unwrap();
     let insert = Op::Insert { table: table.clone(), key: Some(key(&table, "a")), body };
     commit(&database, insert).unwrap();
+}
+
+#[test]
+fn records_that_have_expired_do_not_count_as_searched() {
+    let fixture = fixture(NEVER);
+    let database = fixture.database();
+    let mut schema = expiring(None);
+    schema.attributes.push(attribute("name", Kind::String, false));
+    let table = database.define(schema).unwrap();
+    let mut ops: Vec<Op> = (0..5000)
+        .map(|at| expiring_in(&table, &at.to_string(), r#"{"n":1,"name":"x"}"#, 0))
+        .collect();
+    ops.push(put(&table, "live", r#"{"n":1,"name":"x"}"#));
+    database.commit(ops).unwrap();
+    let by_name = compare("name", Comparator::Equal, text("x"));
+    let by_index = compare("n", Comparator::Equal, common::number(1));
+    for filter in [by_name.clone(), harper_store::Filter::And(vec![by_index, by_name])] {
+        let limits = Limits { scan_records_max: 5, ..Limits::default() };
+        let query = Query { filter: Some(filter), limits, ..Query::default() };
+        assert_eq!(found(&database, &table, query), 1);
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use common::{
     Fixture, ascending, attribute, commit, compare, delete, descending, number, put, run, schema,
     text,
 };
-use harper_store::{Comparator, Error, Filter, Kind, Limits, Query, Sort, Table};
+use harper_store::{Budget, Comparator, Error, Filter, Kind, Limits, Query, Sort, Step, Table};
 
 #[test]
 fn an_index_is_built_for_what_exists_and_dropped_when_it_goes() {
@@ -343,4 +343,44 @@ fn a_search_that_reads_too_much_is_refused() {
     assert_eq!(find(query("n", 3000, None)).unwrap().len(), 1, "an index finds it");
     let all = Query { limits, ..Query::default() };
     assert_eq!(find(all).unwrap().len(), 4000, "nothing is read in vain");
+}
+
+#[test]
+fn a_sorted_record_that_was_written_meanwhile_is_tested_again() {
+    for indexed in [false, true] {
+        let fixture = Fixture::new();
+        let database = fixture.database();
+        let attributes = vec![
+            attribute("id", Kind::Id, false),
+            attribute("status", Kind::String, indexed),
+            attribute("age", Kind::Int, false),
+        ];
+        let table = database.define(schema("Dog", attributes)).unwrap();
+        let dog = |id: &str, status: &str, age: u8| {
+            let body = format!("{{\"status\":\"{status}\",\"age\":{age}}}");
+            commit(&database, put(&table, id, &body)).unwrap();
+        };
+        for (age, id) in ["a", "b", "c", "d"].into_iter().enumerate() {
+            dog(id, "old", age as u8);
+        }
+        let filter = Some(compare("status", Comparator::Equal, text("old")));
+        let query = Query { filter, sort: vec![ascending("age")], ..Query::default() };
+        let mut run = table.query(query).unwrap();
+        let mut found = Vec::new();
+        let mut step = |rows_max, found: &mut Vec<String>| {
+            let txn = database.read().unwrap();
+            run.step(&txn, Budget { rows_max, bytes_max: usize::MAX }, &mut |record| {
+                found.push(String::from_utf8_lossy(record.body).into_owned());
+            })
+            .unwrap()
+        };
+        while found.is_empty() {
+            assert_eq!(step(1, &mut found), Step::More);
+        }
+        dog("b", "new", 1);
+        dog("c", "old", 9);
+        while step(1, &mut found) == Step::More {}
+        let ids: Vec<_> = found.iter().map(|body| &body[7..8]).collect();
+        assert_eq!(ids, ["a", "c", "d"], "indexed: {indexed}");
+    }
 }

@@ -365,6 +365,39 @@ fn a_full_map_fails_the_write_and_leaves_the_rest() {
 }
 
 #[test]
+fn deletes_work_when_the_map_is_full_and_make_room() {
+    let fixture = Fixture::with(Options { map_bytes: 4 << 20, ..options() });
+    let database = fixture.database();
+    let attributes = vec![attribute("id", Kind::Id, false), attribute("a", Kind::String, true)];
+    let table = database.define(schema("T", attributes.clone())).unwrap();
+    for round in 0..3 {
+        // large ones until there is no room, then small ones, which fill what is left
+        let mut stored = Vec::new();
+        for length in [3000, 100] {
+            let refused = loop {
+                let (id, filler) = (format!("{round}-{}", stored.len()), "x".repeat(length));
+                let body = format!("{{\"a\":\"{}{filler}\"}}", stored.len());
+                match commit(&database, put(&table, &id, &body)) {
+                    Ok(_) => stored.push(id),
+                    Err(error) => break error,
+                }
+            };
+            assert!(matches!(refused, Error::MapFull), "{refused}");
+        }
+        assert!(stored.len() > 300, "only {} in round {round}", stored.len());
+        let mut indexed = attributes.clone();
+        indexed.push(attribute("b", Kind::String, true));
+        database.define(schema("T", indexed)).unwrap();
+        database.define(schema("T", attributes.clone())).unwrap();
+        for id in &stored {
+            assert!(commit(&database, delete(&table, id)).unwrap().existed);
+        }
+    }
+    let stats = fixture.store.as_ref().unwrap().stats();
+    assert_eq!(stats[0].rejected_no_space, 6, "none was refused by the writer");
+}
+
+#[test]
 fn definitions_that_cannot_be_kept_are_refused() {
     let fixture = Fixture::new();
     let database = fixture.database();

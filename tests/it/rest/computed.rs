@@ -148,3 +148,33 @@ fn a_value_that_is_not_known_has_no_tag_and_hides_no_other() {
     let message = crate::harness::server::text(&refused.stderr);
     assert!(message.contains("the key \"bad\"") && message.contains("20 ms"), "{message}");
 }
+
+#[test]
+fn what_was_stored_before_an_attribute_was_computed_is_not_shown_and_goes_with_the_next_write() {
+    let schema =
+        |b: &str| format!("type F @table @export {{ id: ID @primaryKey a: String b: String {b} }}");
+    let home = Home::with_schema(&schema(""));
+    let server = home.start();
+    server
+        .client()
+        .put("/F/", r#"[{"id":"1","a":"rex","b":"old"},{"id":"2","b":"old"}]"#)
+        .expect(204);
+    server.stop();
+    home.write("app/schema.graphql", schema("@computed(from: \"a + 1\") @enumerable"));
+    let server = home.start();
+    let client = server.client();
+    assert_eq!(client.get("/F/1").text(), r#"{"id":"1","a":"rex","b":"rex1"}"#);
+    assert_eq!(client.get("/F/?id=1").text(), r#"[{"id":"1","a":"rex","b":"rex1"}]"#);
+    server.stop();
+    home.write("app/schema.graphql", schema("@computed(from: \"a + 1\")"));
+    let server = home.start();
+    let client = server.client();
+    assert_eq!(client.get("/F/1").text(), r#"{"id":"1","a":"rex"}"#);
+    assert_eq!(client.get("/F/").text(), r#"[{"id":"1","a":"rex"},{"id":"2"}]"#);
+    client.patch("/F/1", r#"{"a":"max"}"#).expect(204);
+    server.stop();
+    home.write("app/schema.graphql", schema(""));
+    let server = home.start();
+    assert_eq!(server.client().get("/F/1").text(), r#"{"id":"1","a":"max"}"#);
+    assert_eq!(server.client().get("/F/2").text(), r#"{"id":"2","b":"old"}"#, "it was not written");
+}
