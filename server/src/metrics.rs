@@ -85,7 +85,7 @@ pub(crate) enum Rejected {
     BodyBytes,
     /// `http.bodiesBytesMax`.
     BodiesBytes,
-    /// `http.multipartPartsMax`, or a body whose JSON would be far larger than itself.
+    /// `http.multipartPartsMax`, `http.bodyRecordsMax`, or a body whose JSON would be far larger than itself.
     BodyParts,
     /// `pool.queueMax`.
     PoolQueue,

@@ -99,6 +99,8 @@ pub struct Http {
     pub bodies_bytes_max: usize,
     /// Parts of a multipart request body.
     pub multipart_parts_max: usize,
+    /// Records of a request body.
+    pub body_records_max: usize,
     /// Open connections of the process.
     pub connections_max: usize,
     /// Time a request may wait to be begun; zero is no limit.
@@ -342,6 +344,7 @@ impl Reader<'_> {
             body_bytes_max: self.size("http.bodyBytesMax"),
             bodies_bytes_max: self.size("http.bodiesBytesMax"),
             multipart_parts_max: self.size("http.multipartPartsMax"),
+            body_records_max: self.size("http.bodyRecordsMax"),
             queue_time_max: self.millis("http.requestQueueLimit"),
             connections_max: self.size("http.connectionsMax"),
             proxies: self.proxies(),

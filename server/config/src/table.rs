@@ -66,6 +66,7 @@ pub const KEYS: &[Key] = &[
         "512M",
         "Request bodies that the process holds at once, those under 64 KiB not counted; more is answered with 503.",
     ).live(),
+    key("http.bodyRecordsMax", Int(1, 100_000_000), "50000", "Records of one request body, which are stored in one transaction while other writes wait; one more is answered with 413.").live(),
     key("http.multipartPartsMax", Int(1, 1_000_000), "1000", "Parts of a `multipart/form-data` request body; one more is answered with 413.").live(),
     key("http.connectionsMax", Int(1, 10_000_000), "10000", "Open application connections of the process; one more is answered with 503.").live(),
     key("http.requestQueueLimit", Millis, "20000", "Time that requests may wait until their worker, or a thread for the blocking work of one, comes to them; beyond it they are answered with 503. 0 sets no limit.").live(),

@@ -11,8 +11,11 @@ use serde_json::value::RawValue;
 
 /// Largest integer taken in a binary format, in bytes (more than 300 decimal digits).
 pub(super) const BIGNUM_BYTES_MAX: usize = 128;
-/// Nesting that is taken in a binary format.
+/// Nesting that is taken in other formats than JSON.
 pub(super) const DEPTH_MAX: usize = 64;
+/// How many times as long as a body its JSON text may be, beyond [`EXPANSION_FREE_BYTES`].
+const EXPANSION_MAX: usize = 64;
+const EXPANSION_FREE_BYTES: usize = 64 * 1024;
 
 /// What a body is.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,9 +46,40 @@ pub(crate) struct Limits {
     pub json_bytes_max: usize,
 }
 
+impl Limits {
+    /// The same for this body: a small one does not stand for a very large text.
+    fn of(self, body: &[u8]) -> Self {
+        let expanded = body.len().saturating_mul(EXPANSION_MAX) + EXPANSION_FREE_BYTES;
+        Self { json_bytes_max: self.json_bytes_max.min(expanded), ..self }
+    }
+
+    /// Refuses JSON text that has grown too long.
+    ///
+    /// # Errors
+    /// 413.
+    pub(super) fn check(self, json_bytes: usize) -> Answer<()> {
+        if json_bytes <= self.json_bytes_max {
+            return Ok(());
+        }
+        let sentence =
+            format!("The body stands for more than {} bytes of JSON", self.json_bytes_max);
+        Err(Failure::new(Code::BodyTooLarge, sentence))
+    }
+}
+
 /// A failure of the body, which is the client's.
 pub(super) fn invalid(message: String) -> Box<Failure> {
     Failure::new(Code::InvalidBody, message)
+}
+
+/// What a value that is nested too deep is told.
+pub(super) fn too_deep() -> Box<Failure> {
+    invalid(format!("The body is nested deeper than {DEPTH_MAX} levels"))
+}
+
+/// What a big integer that is too large is told.
+pub(super) fn bignum_too_large() -> Box<Failure> {
+    invalid(format!("A big integer has more than {BIGNUM_BYTES_MAX} bytes"))
 }
 
 /// The type of a request body; JSON when it is not named. Only a body that is to be a whole record can be kept verbatim.
@@ -112,11 +146,12 @@ pub(crate) fn to_json(
     limits: Limits,
     body: Bytes,
 ) -> Answer<Bytes> {
+    let limits = limits.of(&body);
     let json = match kind {
         BodyType::Record(Format::Json) => return Ok(body),
-        BodyType::Record(Format::Cbor) => cbor::to_json(&body),
-        BodyType::Record(Format::MsgPack) => msgpack::to_json(shape, &body),
-        BodyType::Record(Format::Yaml) => yaml::to_json(&body),
+        BodyType::Record(Format::Cbor) => cbor::to_json(limits, &body),
+        BodyType::Record(Format::MsgPack) => msgpack::to_json(shape, limits, &body),
+        BodyType::Record(Format::Yaml) => yaml::to_json(limits, &body),
         BodyType::Record(Format::NdJson | Format::Text) => lines_to_json(shape, &body),
         BodyType::Record(Format::Csv) => csv::to_json(schema, shape, limits, &body),
         BodyType::Record(Format::Form) => form::to_json(schema, &body),

@@ -2,14 +2,15 @@
 //! types. In: the same types become their JSON forms.
 
 use super::EncodeError;
-use super::body::{BIGNUM_BYTES_MAX, DEPTH_MAX, invalid};
-use super::json::{self, push_all};
+use super::body::{BIGNUM_BYTES_MAX, DEPTH_MAX, Limits, bignum_too_large, invalid, too_deep};
+use super::json;
 use super::number::{add_one, bytes_to_decimal, decimal_to_bytes, subtract_one};
 use super::typed::Typed;
-use crate::error::Answer;
+use crate::error::{Answer, Failure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ciborium::Value;
+use ciborium_ll::{Decoder, Header, simple};
 
 /// Standard date and time string, RFC 8949 §3.4.1.
 const TAG_DATE: u64 = 0;
@@ -18,6 +19,8 @@ const TAG_EPOCH: u64 = 1;
 /// Unsigned and negative bignums, RFC 8949 §3.4.3.
 const TAG_BIGNUM: u64 = 2;
 const TAG_NEGATIVE_BIGNUM: u64 = 3;
+/// Texts and byte strings are read in parts of this size.
+const BUFFER_BYTES: usize = 1024;
 
 /// Appends a value as one CBOR item.
 pub(super) fn push(value: Typed<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
@@ -70,92 +73,198 @@ fn bignum(text: &str) -> Option<Value> {
 /// A CBOR request body as JSON text.
 ///
 /// # Errors
-/// 400 with what is wrong and, for malformed CBOR, the offset.
-pub(super) fn to_json(body: &[u8]) -> Answer<Vec<u8>> {
-    let mut rest = body;
-    let value: Value = ciborium::de::from_reader_with_recursion_limit(&mut rest, DEPTH_MAX)
-        .map_err(|error| invalid(format!("The body is not valid CBOR: {error}")))?;
-    if !rest.is_empty() {
-        let offset = body.len() - rest.len();
+/// 400 with what is wrong and, for malformed CBOR, the offset; 413 beyond `limits`.
+pub(super) fn to_json(limits: Limits, body: &[u8]) -> Answer<Vec<u8>> {
+    let out = Vec::with_capacity(body.len());
+    let mut reader = Reader { decoder: Decoder::from(body), limits, out };
+    reader.value(0)?;
+    let offset = reader.decoder.offset();
+    if offset < body.len() {
         return Err(invalid(format!(
             "The body has more than one CBOR item: the second begins at byte {offset}"
         )));
     }
-    let mut out = Vec::with_capacity(body.len() * 2);
-    push_json(&value, &mut out)?;
-    Ok(out)
+    limits.check(reader.out.len())?;
+    Ok(reader.out)
 }
 
-fn push_json(value: &Value, out: &mut Vec<u8>) -> Answer<()> {
-    match value {
-        Value::Null => out.extend_from_slice(b"null"),
-        Value::Bool(true) => out.extend_from_slice(b"true"),
-        Value::Bool(false) => out.extend_from_slice(b"false"),
-        Value::Integer(number) => out.extend_from_slice(i128::from(*number).to_string().as_bytes()),
-        Value::Float(number) if number.is_finite() => {
-            out.extend_from_slice(serde_json::Value::from(*number).to_string().as_bytes());
+/// Why CBOR cannot be read.
+type ReadError = ciborium_ll::Error<std::io::Error>;
+
+/// Writes items as JSON while it reads them, so that no more than the text is held.
+struct Reader<'b> {
+    decoder: Decoder<&'b [u8]>,
+    limits: Limits,
+    out: Vec<u8>,
+}
+
+impl Reader<'_> {
+    fn pull(&mut self) -> Answer<Header> {
+        let pulled = self.decoder.pull();
+        pulled.map_err(|error| malformed(self.decoder.offset(), &error))
+    }
+
+    fn value(&mut self, depth: usize) -> Answer<()> {
+        let header = self.pull()?;
+        self.item(header, depth)
+    }
+
+    /// The item that has begun with this header.
+    fn item(&mut self, header: Header, depth: usize) -> Answer<()> {
+        self.limits.check(self.out.len())?;
+        match header {
+            Header::Positive(number) => self.push(number.to_string().as_bytes()),
+            Header::Negative(number) => self.push((!i128::from(number)).to_string().as_bytes()),
+            Header::Float(number) => json::push_float(number, &mut self.out)?,
+            Header::Simple(simple::FALSE) => self.push(b"false"),
+            Header::Simple(simple::TRUE) => self.push(b"true"),
+            Header::Simple(simple::NULL | simple::UNDEFINED) => self.push(b"null"),
+            Header::Simple(_) => {
+                return Err(invalid("The body has a CBOR value of an unknown kind".into()));
+            }
+            Header::Text(len) => {
+                let text = self.text(len)?;
+                json::push_string(&text, &mut self.out);
+            }
+            Header::Bytes(len) => {
+                let bytes = self.bytes(len)?;
+                json::push_string(&STANDARD.encode(bytes), &mut self.out);
+            }
+            Header::Array(len) => self.items(len, (b'[', b']'), depth)?,
+            Header::Map(len) => self.items(len, (b'{', b'}'), depth)?,
+            Header::Tag(tag) => self.tagged(tag, depth)?,
+            Header::Break => {
+                let offset = self.decoder.offset();
+                return Err(malformed(offset, &ReadError::Syntax(offset)));
+            }
         }
-        Value::Float(_) => return Err(invalid("JSON has no NaN and no infinity".into())),
-        Value::Text(text) => json::push_string(text, out),
-        Value::Bytes(bytes) => json::push_string(&STANDARD.encode(bytes), out),
-        Value::Tag(tag, inner) => push_tagged(*tag, inner, out)?,
-        Value::Array(items) => push_all(items, (b'[', b']'), out, push_json)?,
-        Value::Map(entries) => push_all(entries, (b'{', b'}'), out, |(name, value), out| {
-            let Value::Text(name) = name else {
+        Ok(())
+    }
+
+    fn push(&mut self, text: &[u8]) {
+        self.out.extend_from_slice(text);
+    }
+
+    /// The items of an array, or the members of a map, whose brackets these are. Without a length they end with a
+    /// break (RFC 8949 §3.2.2).
+    fn items(&mut self, len: Option<usize>, (open, close): (u8, u8), depth: usize) -> Answer<()> {
+        if depth == DEPTH_MAX {
+            return Err(too_deep());
+        }
+        self.out.push(open);
+        let mut count = 0;
+        while len.is_none_or(|len| count < len) {
+            let header = self.pull()?;
+            if len.is_none() && header == Header::Break {
+                break;
+            }
+            if count > 0 {
+                self.out.push(b',');
+            }
+            count += 1;
+            if open == b'[' {
+                self.item(header, depth + 1)?;
+                continue;
+            }
+            let Header::Text(len) = header else {
                 return Err(invalid("A member's name must be text".into()));
             };
-            json::push_string(name, out);
-            out.push(b':');
-            push_json(value, out)
-        })?,
-        _ => return Err(invalid("The body has a CBOR value of an unknown kind".into())),
+            let name = self.text(len)?;
+            json::push_string(&name, &mut self.out);
+            self.out.push(b':');
+            self.value(depth + 1)?;
+        }
+        self.out.push(close);
+        Ok(())
     }
-    Ok(())
+
+    fn text(&mut self, len: Option<usize>) -> Answer<String> {
+        let (mut text, mut buffer) = (String::new(), [0; BUFFER_BYTES]);
+        let offset = self.decoder.offset();
+        let mut read = || -> Result<(), ReadError> {
+            let mut segments = self.decoder.text(len);
+            while let Some(mut segment) = segments.pull()? {
+                while let Some(part) = segment.pull(&mut buffer)? {
+                    text.push_str(part);
+                }
+            }
+            Ok(())
+        };
+        read().map_err(|error| malformed(offset, &error))?;
+        Ok(text)
+    }
+
+    fn bytes(&mut self, len: Option<usize>) -> Answer<Vec<u8>> {
+        let (mut bytes, mut buffer) = (Vec::new(), [0; BUFFER_BYTES]);
+        let offset = self.decoder.offset();
+        let mut read = || -> Result<(), ReadError> {
+            let mut segments = self.decoder.bytes(len);
+            while let Some(mut segment) = segments.pull()? {
+                while let Some(part) = segment.pull(&mut buffer)? {
+                    bytes.extend_from_slice(part);
+                }
+            }
+            Ok(())
+        };
+        read().map_err(|error| malformed(offset, &error))?;
+        Ok(bytes)
+    }
+
+    fn tagged(&mut self, tag: u64, depth: usize) -> Answer<()> {
+        if depth == DEPTH_MAX {
+            return Err(too_deep());
+        }
+        let header = self.pull()?;
+        match (tag, header) {
+            (TAG_BIGNUM | TAG_NEGATIVE_BIGNUM, Header::Bytes(len)) => {
+                let mut bytes = self.bytes(len)?;
+                if bytes.len() > BIGNUM_BYTES_MAX {
+                    return Err(bignum_too_large());
+                }
+                if tag == TAG_NEGATIVE_BIGNUM {
+                    add_one(&mut bytes);
+                    self.out.push(b'-');
+                }
+                self.push(bytes_to_decimal(&bytes).as_bytes());
+                Ok(())
+            }
+            (TAG_EPOCH, Header::Positive(seconds)) => self.push_epoch(seconds as f64),
+            (TAG_EPOCH, Header::Negative(seconds)) => self.push_epoch(!i128::from(seconds) as f64),
+            (TAG_EPOCH, Header::Float(seconds)) => self.push_epoch(seconds),
+            // an unknown tag says more about its content than JSON can: the content is kept
+            _ => self.item(header, depth + 1),
+        }
+    }
+
+    fn push_epoch(&mut self, seconds: f64) -> Answer<()> {
+        let time = jiff::Timestamp::from_millisecond((seconds * 1000.0).round() as i64)
+            .ok()
+            .filter(|_| seconds.is_finite())
+            .ok_or_else(|| invalid("A time is out of range".into()))?;
+        json::push_string(&format!("{time:.3}"), &mut self.out);
+        Ok(())
+    }
 }
 
-fn push_tagged(tag: u64, inner: &Value, out: &mut Vec<u8>) -> Answer<()> {
-    match (tag, inner) {
-        (TAG_BIGNUM | TAG_NEGATIVE_BIGNUM, Value::Bytes(bytes))
-            if bytes.len() > BIGNUM_BYTES_MAX =>
-        {
-            Err(invalid(format!("A big integer has more than {BIGNUM_BYTES_MAX} bytes")))
+/// What is told of CBOR that cannot be read, at an offset unless the error knows a better one.
+fn malformed(offset: usize, error: &ReadError) -> Box<Failure> {
+    invalid(match error {
+        ReadError::Io(_) => {
+            format!("The body is not valid CBOR: it ends too early, at byte {offset}")
         }
-        (TAG_BIGNUM, Value::Bytes(bytes)) => {
-            out.extend_from_slice(bytes_to_decimal(bytes).as_bytes());
-            Ok(())
-        }
-        (TAG_NEGATIVE_BIGNUM, Value::Bytes(bytes)) => {
-            let mut bytes = bytes.clone();
-            add_one(&mut bytes);
-            out.push(b'-');
-            out.extend_from_slice(bytes_to_decimal(&bytes).as_bytes());
-            Ok(())
-        }
-        (TAG_EPOCH, Value::Integer(_) | Value::Float(_)) => push_epoch(inner, out),
-        // an unknown tag says more about its content than JSON can: the content is kept
-        _ => push_json(inner, out),
-    }
-}
-
-fn push_epoch(seconds: &Value, out: &mut Vec<u8>) -> Answer<()> {
-    let seconds = match seconds {
-        Value::Integer(whole) => i128::from(*whole) as f64,
-        Value::Float(seconds) => *seconds,
-        _ => f64::NAN,
-    };
-    let time = jiff::Timestamp::from_millisecond((seconds * 1000.0).round() as i64)
-        .ok()
-        .filter(|_| seconds.is_finite())
-        .ok_or_else(|| invalid("A time is out of range".into()))?;
-    json::push_string(&format!("{time:.3}"), out);
-    Ok(())
+        ReadError::Syntax(offset) => format!("The body is not valid CBOR at byte {offset}"),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::content::typed;
+    use crate::error::Code;
     use harper_store::{Attribute, Kind, TableSchema};
+    use proptest::prelude::*;
+
+    const LIMITS: Limits = Limits { parts_max: 1, json_bytes_max: 1000 };
 
     fn schema(kind: Kind) -> TableSchema {
         TableSchema::new(
@@ -170,7 +279,7 @@ mod tests {
         let schema = schema(kind);
         push(typed::value(Some(&schema), record.as_bytes()).unwrap(), &mut out).unwrap();
         let value: Value = ciborium::from_reader(out.as_slice()).unwrap();
-        (value, String::from_utf8(to_json(&out).unwrap()).unwrap())
+        (value, String::from_utf8(to_json(LIMITS, &out).unwrap()).unwrap())
     }
 
     fn member(value: &Value) -> Value {
@@ -207,11 +316,49 @@ mod tests {
 
     #[test]
     fn malformed_bodies_say_what_is_wrong() {
-        let message = |body: &[u8]| to_json(body).unwrap_err().message.into_owned();
+        let message = |body: &[u8]| to_json(LIMITS, body).unwrap_err().message.into_owned();
         assert!(message(&[0xa1, 0x61]).contains("not valid CBOR"));
         assert!(message(&[0x01, 0x02]).contains("byte 1"));
         assert!(message(&[0xa1, 0x01, 0x02]).contains("name must be text"));
         assert!(message(&[0xfb, 0x7f, 0xf0, 0, 0, 0, 0, 0, 0]).contains("infinity"));
-        assert!(message(&[0x81; 200]).contains("not valid CBOR"));
+        assert!(message(&[0xff]).contains("not valid CBOR at byte"));
+        assert!(message(&[0x62, 0xc3, 0x28]).contains("not valid CBOR at byte"), "no UTF-8");
+        assert!(message(&[0xc1; 200]).contains("deeper than 64"));
+        assert!(
+            message(&[0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]).contains("too early")
+        );
+        let many = [&[0x99, 0x10, 0x00][..], &[0xf6; 0x1000]].concat();
+        assert_eq!(to_json(LIMITS, &many).unwrap_err().code, Code::BodyTooLarge);
+        assert!(message(&[0x81; 200]).contains("deeper than 64"));
+    }
+
+    #[test]
+    fn items_without_a_length_are_read_to_their_break() {
+        let read = |body: &[u8]| String::from_utf8(to_json(LIMITS, body).unwrap()).unwrap();
+        let text = b"\xbf\x61a\x9f\x01\x9f\xff\xff\x61b\x7f\x61x\x62yz\xff\xff";
+        assert_eq!(read(text), r#"{"a":[1,[]],"b":"xyz"}"#);
+        assert_eq!(read(b"\x5f\x41\x00\x42\x01\x02\xff"), r#""AAEC""#);
+        assert_eq!(read(b"\x82\xf7\xc1\x01"), r#"[null,"1970-01-01T00:00:01.000Z"]"#);
+        assert_eq!(read(b"\xd9\xd9\xf7\x3a\xff\xff\xff\xff"), "-4294967296");
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_breaks_the_decoder(body in proptest::collection::vec(any::<u8>(), 0..64)) {
+            if let Ok(json) = to_json(LIMITS, &body) {
+                prop_assert!(serde_json::from_slice::<serde_json::Value>(&json).is_ok());
+            }
+        }
+
+        #[test]
+        fn what_another_writes_is_read(text in ".{0,300}", number: i64, float in -1e300..1e300_f64) {
+            let value = Value::Array(vec![text.as_str().into(), number.into(), float.into()]);
+            let mut body = Vec::new();
+            ciborium::into_writer(&value, &mut body).unwrap();
+            let limits = Limits { parts_max: 1, json_bytes_max: 10_000 };
+            let json = to_json(limits, &body).unwrap();
+            let expected = serde_json::json!([text, number, float]).to_string();
+            prop_assert_eq!(String::from_utf8(json).unwrap(), expected);
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::body::{Limits, Shape, invalid};
 use super::{EncodeError, cell, json};
-use crate::error::{Answer, Code, Failure};
+use crate::error::Answer;
 use harper_store::TableSchema;
 use std::collections::HashMap;
 
@@ -169,10 +169,7 @@ pub(super) fn to_json(
             cell::push(kind, text, out);
             Ok(())
         })?;
-        if out.len() > limits.json_bytes_max {
-            let sentence = format!("The rows have more than {} bytes", limits.json_bytes_max);
-            return Err(Failure::new(Code::BodyTooLarge, sentence));
-        }
+        limits.check(out.len())?;
     }
     out.push(b']');
     match shape {

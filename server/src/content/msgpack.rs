@@ -2,16 +2,17 @@
 //! 64 bits the extension `0x42` that Harper's own encoder uses: two's complement, big-endian.
 
 use super::EncodeError;
-use super::body::{BIGNUM_BYTES_MAX, DEPTH_MAX, Shape, invalid};
-use super::json::{self, push_all};
+use super::body::{
+    BIGNUM_BYTES_MAX, DEPTH_MAX, Limits, Shape, bignum_too_large, invalid, too_deep,
+};
+use super::json;
 use super::number::{decimal_to_signed, signed_to_decimal};
 use super::typed::Typed;
-use crate::error::Answer;
+use crate::error::{Answer, Failure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use rmp::encode;
-use rmpv::Value;
+use rmp::{Marker, encode};
 
 /// The extension of timestamps.
 const TIMESTAMP: i8 = -1;
@@ -101,89 +102,223 @@ fn parse_timestamp(data: &[u8]) -> Option<Timestamp> {
 /// A MessagePack body as JSON text. Several values after one another, as Harper writes lists, are a list.
 ///
 /// # Errors
-/// 400 with what is wrong and, for malformed MessagePack, the offset.
-pub(super) fn to_json(shape: Shape, body: &[u8]) -> Answer<Vec<u8>> {
-    let mut rest = body;
-    let mut values = vec![read(body, &mut rest)?];
-    while shape == Shape::Many && !rest.is_empty() {
-        values.push(read(body, &mut rest)?);
+/// 400 with what is wrong and, for malformed MessagePack, the offset; 413 beyond `limits`.
+pub(super) fn to_json(shape: Shape, limits: Limits, body: &[u8]) -> Answer<Vec<u8>> {
+    let out = Vec::with_capacity(body.len());
+    let mut reader = Reader { body, rest: body, limits, out };
+    reader.out.push(b'[');
+    reader.value(0)?;
+    let mut count = 1;
+    while shape == Shape::Many && !reader.rest.is_empty() {
+        reader.out.push(b',');
+        reader.value(0)?;
+        count += 1;
     }
-    if !rest.is_empty() {
-        let offset = body.len() - rest.len();
+    if !reader.rest.is_empty() {
+        let offset = reader.offset();
         return Err(invalid(format!(
             "The body has more than one MessagePack value: the second begins at byte {offset}"
         )));
     }
-    let mut out = Vec::with_capacity(body.len() * 2);
-    match values.as_slice() {
-        [value] => push_json(value, &mut out)?,
-        several => push_all(several, (b'[', b']'), &mut out, push_json)?,
+    limits.check(reader.out.len())?;
+    if count == 1 {
+        reader.out.remove(0);
+    } else {
+        reader.out.push(b']');
     }
-    Ok(out)
+    Ok(reader.out)
 }
 
-fn read(body: &[u8], rest: &mut &[u8]) -> Answer<Value> {
-    rmpv::decode::read_value_with_max_depth(rest, DEPTH_MAX).map_err(|error| {
-        let offset = body.len() - rest.len();
-        invalid(format!("The body is not valid MessagePack at byte {offset}: {error}"))
-    })
+/// Writes values as JSON while it reads them, so that no more than the text is held.
+struct Reader<'b> {
+    body: &'b [u8],
+    rest: &'b [u8],
+    limits: Limits,
+    out: Vec<u8>,
 }
 
-fn push_json(value: &Value, out: &mut Vec<u8>) -> Answer<()> {
-    match value {
-        Value::Nil => out.extend_from_slice(b"null"),
-        Value::Boolean(value) => out.extend_from_slice(value.to_string().as_bytes()),
-        Value::Integer(number) => out.extend_from_slice(number.to_string().as_bytes()),
-        Value::F32(number) => push_float(f64::from(*number), out)?,
-        Value::F64(number) => push_float(*number, out)?,
-        Value::String(text) => match text.as_str() {
-            Some(text) => json::push_string(text, out),
-            None => return Err(invalid("A text is not UTF-8".into())),
-        },
-        Value::Binary(bytes) => json::push_string(&STANDARD.encode(bytes), out),
-        Value::Array(items) => push_all(items, (b'[', b']'), out, push_json)?,
-        Value::Map(entries) => push_all(entries, (b'{', b'}'), out, |(name, value), out| {
-            let Some(name) = name.as_str() else {
-                return Err(invalid("A member's name must be text".into()));
-            };
-            json::push_string(name, out);
-            out.push(b':');
-            push_json(value, out)
-        })?,
-        Value::Ext(TIMESTAMP, data) => match parse_timestamp(data) {
-            Some(time) => json::push_string(&time.to_string(), out),
-            None => return Err(invalid("A timestamp is out of range".into())),
-        },
-        Value::Ext(BIG, data) if data.len() > BIGNUM_BYTES_MAX => {
-            let sentence = format!("A big integer has more than {BIGNUM_BYTES_MAX} bytes");
-            return Err(invalid(sentence));
+impl<'b> Reader<'b> {
+    fn offset(&self) -> usize {
+        self.body.len() - self.rest.len()
+    }
+
+    fn malformed(&self, what: &str) -> Box<Failure> {
+        invalid(format!("The body is not valid MessagePack at byte {}: {what}", self.offset()))
+    }
+
+    fn take(&mut self, count: usize) -> Answer<&'b [u8]> {
+        let Some((taken, rest)) = self.rest.split_at_checked(count) else {
+            return Err(self.malformed("it ends too early"));
+        };
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn marker(&mut self) -> Answer<Marker> {
+        Ok(self.take(1)?.first().map_or(Marker::Reserved, |byte| Marker::from_u8(*byte)))
+    }
+
+    /// An unsigned number of so many bytes, at most eight.
+    fn unsigned(&mut self, bytes: usize) -> Answer<u64> {
+        Ok(self.take(bytes)?.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    }
+
+    fn signed(&mut self, bytes: usize) -> Answer<i64> {
+        let unused = 64 - 8 * bytes;
+        Ok((self.unsigned(bytes)? << unused) as i64 >> unused)
+    }
+
+    fn len(&mut self, bytes: usize) -> Answer<usize> {
+        Ok(usize::try_from(self.unsigned(bytes)?).unwrap_or(usize::MAX))
+    }
+
+    fn value(&mut self, depth: usize) -> Answer<()> {
+        let marker = self.marker()?;
+        self.limits.check(self.out.len())?;
+        match marker {
+            Marker::Null => self.push(b"null"),
+            Marker::False => self.push(b"false"),
+            Marker::True => self.push(b"true"),
+            Marker::FixPos(number) => self.push_text(&number),
+            Marker::FixNeg(number) => self.push_text(&number),
+            Marker::U8 | Marker::U16 | Marker::U32 | Marker::U64 => {
+                let number = self.unsigned(width(marker))?;
+                self.push_text(&number);
+            }
+            Marker::I8 | Marker::I16 | Marker::I32 | Marker::I64 => {
+                let number = self.signed(width(marker))?;
+                self.push_text(&number);
+            }
+            Marker::F32 => {
+                let bits = self.unsigned(4)? as u32;
+                json::push_float(f64::from(f32::from_bits(bits)), &mut self.out)?;
+            }
+            Marker::F64 => {
+                let bits = self.unsigned(8)?;
+                json::push_float(f64::from_bits(bits), &mut self.out)?;
+            }
+            Marker::Bin8 | Marker::Bin16 | Marker::Bin32 => {
+                let count = self.len(width(marker))?;
+                json::push_string(&STANDARD.encode(self.take(count)?), &mut self.out);
+            }
+            Marker::FixArray(_) | Marker::Array16 | Marker::Array32 => {
+                let count = match marker {
+                    Marker::FixArray(count) => usize::from(count),
+                    _ => self.len(width(marker))?,
+                };
+                self.items(count, (b'[', b']'), depth)?;
+            }
+            Marker::FixMap(_) | Marker::Map16 | Marker::Map32 => {
+                let count = match marker {
+                    Marker::FixMap(count) => usize::from(count),
+                    _ => self.len(width(marker))?,
+                };
+                self.items(count, (b'{', b'}'), depth)?;
+            }
+            marker => match self.text(marker)? {
+                Some(text) => json::push_string(text, &mut self.out),
+                None => self.extension(marker)?,
+            },
         }
-        Value::Ext(BIG, data) => out.extend_from_slice(signed_to_decimal(data).as_bytes()),
-        Value::Ext(kind, _) => {
-            return Err(invalid(format!("The extension {kind} of MessagePack is not known here")));
-        }
+        Ok(())
     }
-    Ok(())
+
+    fn push(&mut self, text: &[u8]) {
+        self.out.extend_from_slice(text);
+    }
+
+    fn push_text(&mut self, number: &dyn ToString) {
+        self.push(number.to_string().as_bytes());
+    }
+
+    /// The items of an array, or the members of a map, whose brackets these are.
+    fn items(&mut self, count: usize, (open, close): (u8, u8), depth: usize) -> Answer<()> {
+        if depth == DEPTH_MAX {
+            return Err(too_deep());
+        }
+        self.out.push(open);
+        for index in 0..count {
+            if index > 0 {
+                self.out.push(b',');
+            }
+            if open == b'{' {
+                let marker = self.marker()?;
+                let Some(name) = self.text(marker)? else {
+                    return Err(invalid("A member's name must be text".into()));
+                };
+                json::push_string(name, &mut self.out);
+                self.out.push(b':');
+            }
+            self.value(depth + 1)?;
+        }
+        self.out.push(close);
+        Ok(())
+    }
+
+    /// The text that a marker begins; none when it begins something else.
+    fn text(&mut self, marker: Marker) -> Answer<Option<&'b str>> {
+        let count = match marker {
+            Marker::FixStr(count) => usize::from(count),
+            Marker::Str8 | Marker::Str16 | Marker::Str32 => self.len(width(marker))?,
+            _ => return Ok(None),
+        };
+        let text = std::str::from_utf8(self.take(count)?);
+        text.map(Some).map_err(|_| invalid("A text is not UTF-8".into()))
+    }
+
+    fn extension(&mut self, marker: Marker) -> Answer<()> {
+        let count = match marker {
+            Marker::FixExt1 => 1,
+            Marker::FixExt2 => 2,
+            Marker::FixExt4 => 4,
+            Marker::FixExt8 => 8,
+            Marker::FixExt16 => 16,
+            Marker::Ext8 | Marker::Ext16 | Marker::Ext32 => self.len(width(marker))?,
+            _ => return Err(self.malformed("a byte that begins no value")),
+        };
+        let kind = self.signed(1)?;
+        let data = self.take(count)?;
+        match i8::try_from(kind) {
+            Ok(TIMESTAMP) => match parse_timestamp(data) {
+                Some(time) => json::push_string(&time.to_string(), &mut self.out),
+                None => return Err(invalid("A timestamp is out of range".into())),
+            },
+            Ok(BIG) if data.len() > BIGNUM_BYTES_MAX => return Err(bignum_too_large()),
+            Ok(BIG) => self.push(signed_to_decimal(data).as_bytes()),
+            _ => {
+                let sentence = format!("The extension {kind} of MessagePack is not known here");
+                return Err(invalid(sentence));
+            }
+        }
+        Ok(())
+    }
 }
 
-fn push_float(number: f64, out: &mut Vec<u8>) -> Answer<()> {
-    if !number.is_finite() {
-        return Err(invalid("JSON has no NaN and no infinity".into()));
+/// Bytes of the number, or of the length, that follows a marker.
+fn width(marker: Marker) -> usize {
+    match marker {
+        Marker::U16 | Marker::I16 | Marker::Bin16 | Marker::Ext16 | Marker::Str16 => 2,
+        Marker::Array16 | Marker::Map16 => 2,
+        Marker::U32 | Marker::I32 | Marker::Bin32 | Marker::Ext32 | Marker::Str32 => 4,
+        Marker::Array32 | Marker::Map32 => 4,
+        Marker::U64 | Marker::I64 => 8,
+        _ => 1,
     }
-    out.extend_from_slice(serde_json::Value::from(number).to_string().as_bytes());
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Code;
     use proptest::prelude::*;
     use std::borrow::Cow;
+
+    const LIMITS: Limits = Limits { parts_max: 1, json_bytes_max: 1000 };
 
     fn there_and_back(value: &Typed<'_>) -> String {
         let mut out = Vec::new();
         push(value, &mut out).unwrap();
-        String::from_utf8(to_json(Shape::One, &out).unwrap()).unwrap()
+        String::from_utf8(to_json(Shape::One, LIMITS, &out).unwrap()).unwrap()
     }
 
     #[test]
@@ -206,24 +341,45 @@ mod tests {
 
     #[test]
     fn malformed_bodies_say_what_is_wrong() {
-        let message = |body: &[u8]| to_json(Shape::One, body).unwrap_err().message.into_owned();
+        let message =
+            |body: &[u8]| to_json(Shape::One, LIMITS, body).unwrap_err().message.into_owned();
         assert!(message(&[0x82, 0xa1]).contains("not valid MessagePack at byte"));
         assert!(message(&[]).contains("not valid MessagePack"));
         assert!(message(&[0xc0, 0xc0]).contains("byte 1"));
         assert!(message(&[0x81, 0x01, 0x02]).contains("name must be text"));
         assert!(message(&[0xcb, 0x7f, 0xf0, 0, 0, 0, 0, 0, 0]).contains("infinity"));
-        assert!(message(&[0x91; 200]).contains("not valid"));
+        assert!(message(&[0x91; 200]).contains("deeper than 64"));
         assert!(message(&[0xdd, 0xff, 0xff, 0xff, 0xff]).contains("not valid"));
         assert!(message(&[0xd4, 0x05, 0x00]).contains("extension 5"));
-        assert_eq!(to_json(Shape::Many, &[0x01, 0x02]).unwrap(), b"[1,2]");
+        assert!(message(&[0xc1]).contains("byte 1: a byte that begins no value"));
+        assert!(message(&[0xa1, 0xff]).contains("not UTF-8"));
+        assert_eq!(to_json(Shape::Many, LIMITS, &[0x01, 0x02]).unwrap(), b"[1,2]");
+        let many = [&[0xdd, 0, 0, 0x10, 0][..], &[0xc0; 0x1000]].concat();
+        assert_eq!(to_json(Shape::One, LIMITS, &many).unwrap_err().code, Code::BodyTooLarge);
     }
 
     proptest! {
         #[test]
         fn no_input_breaks_the_decoder(body in proptest::collection::vec(any::<u8>(), 0..64)) {
-            if let Ok(json) = to_json(Shape::Many, &body) {
+            if let Ok(json) = to_json(Shape::Many, LIMITS, &body) {
                 prop_assert!(serde_json::from_slice::<serde_json::Value>(&json).is_ok());
             }
+        }
+
+        #[test]
+        fn what_another_writes_is_read(text in ".{0,300}", number: i64, float in -1e300..1e300, bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let value = Typed::Array(vec![
+                Typed::Map(vec![(Cow::Borrowed("text"), Typed::Text(Cow::Borrowed(&text)))]),
+                Typed::Whole(number),
+                Typed::Float(float),
+                Typed::Bytes(bytes.clone()),
+            ]);
+            let limits = Limits { parts_max: 1, json_bytes_max: 10_000 };
+            let mut out = Vec::new();
+            push(&value, &mut out).unwrap();
+            let json = to_json(Shape::One, limits, &out).unwrap();
+            let expected = serde_json::json!([{"text": text}, number, float, STANDARD.encode(&bytes)]);
+            prop_assert_eq!(String::from_utf8(json).unwrap(), expected.to_string());
         }
     }
 }

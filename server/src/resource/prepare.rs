@@ -48,8 +48,10 @@ pub(super) async fn all(
     request: &mut Request,
     prepare: Prepare,
 ) -> Answer<(Vec<Prepared>, bool)> {
+    let records_max = services.config.http.body_records_max;
     let parse = move |schema: &TableSchema, body: &[u8], is_content: bool| {
-        prepare_items(schema, body, if is_content { put_content } else { prepare })
+        let prepare = if is_content { put_content } else { prepare };
+        prepare_items(schema, body, prepare, records_max)
     };
     parsed(resource, services, request, Shape::Many, parse).await
 }
@@ -113,20 +115,28 @@ fn prepare_items(
     schema: &TableSchema,
     body: &[u8],
     prepare: Prepare,
+    records_max: usize,
 ) -> Answer<(Vec<Prepared>, bool)> {
     let is_array = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     if !is_array {
         return Ok((vec![prepare(schema, body).map_err(|error| invalid(&error))?], false));
     }
-    let items = json::items(body).map_err(|error| {
-        Failure::new(Code::InvalidBody, format!("The body is not valid JSON: {error}"))
+    let mut prepared = Vec::new();
+    json::each_item(body, |item| {
+        if prepared.len() == records_max {
+            let sentence = format!(
+                "The body has more than {records_max} records (http.bodyRecordsMax): send them in parts"
+            );
+            return Err(Failure::new(Code::BodyTooLarge, sentence));
+        }
+        let record = prepare(schema, item.as_bytes()).map_err(|error| {
+            let sentence = format!("Record {}: {error}", prepared.len() + 1);
+            Failure::new(Code::InvalidBody, sentence)
+        })?;
+        prepared.push(record);
+        Ok(())
     })?;
-    let prepared = items.iter().enumerate().map(|(index, item)| {
-        prepare(schema, item.get().as_bytes()).map_err(|error| {
-            Failure::new(Code::InvalidBody, format!("Record {}: {error}", index + 1))
-        })
-    });
-    Ok((prepared.collect::<Answer<_>>()?, true))
+    Ok((prepared, true))
 }
 
 fn invalid(invalid: &Invalid) -> Box<Failure> {

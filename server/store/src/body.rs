@@ -143,6 +143,9 @@ impl<'s> Preparation<'s> {
         let given = vec![false; schema.attributes.len()];
         let mut preparation = Preparation { schema, prepared, violations: Vec::new(), given };
         for (name, raw) in last_values(members) {
+            if preparation.violations.len() >= validate::VIOLATIONS_MAX {
+                break;
+            }
             preparation.member(&name, raw.get())?;
         }
         if !partial {
@@ -227,15 +230,12 @@ impl<'s> Preparation<'s> {
             return self.increment(name, attribute, raw, &operation);
         }
         let indexed = attribute.is_some_and(|attribute| attribute.indexed);
-        if let Some(attribute) = attribute {
-            let Attribute { kind, required, .. } = attribute;
-            let before = self.violations.len();
-            validate::check(kind, *required, name, raw, &mut self.violations);
-            if self.violations.len() > before {
-                return Ok(());
-            }
+        let Some(value) = self.push(name, raw)? else { return Ok(()) };
+        if let Some(Attribute { kind, required, .. }) = attribute {
+            // what was text and has lost nothing but white space is text
+            let compact = str::from_utf8(&self.prepared.rest[value..]).unwrap_or(raw);
+            validate::check(kind, *required, name, compact, &mut self.violations);
         }
-        let value = self.push(name, raw)?;
         if self.prepared.partial && has_operation(&self.prepared.rest[value..]) {
             self.violations.push(format!(
                 "Property {name} has an __op__ inside its value: only an attribute of the record \
@@ -277,16 +277,22 @@ impl<'s> Preparation<'s> {
         self.push(name, value).map(|_| ())
     }
 
-    /// Appends a member and returns where its compact value begins.
-    fn push(&mut self, name: &str, raw: &str) -> Result<usize, Invalid> {
+    /// Appends a member and returns where its compact value begins; nothing where that cannot be stored.
+    fn push(&mut self, name: &str, raw: &str) -> Result<Option<usize>, Invalid> {
         let rest = &mut self.prepared.rest;
         if !rest.is_empty() {
             rest.push(b',');
         }
         layout::push_member(rest, &json::escaped(name), b"");
         let value = rest.len();
-        json::push_compact(rest, raw, 1)?;
-        Ok(value)
+        match json::push_compact(rest, raw, 1) {
+            Ok(()) => Ok(Some(value)),
+            Err(Invalid::NumberRange { number }) => {
+                self.violations.push(validate::mismatch(name, &number, "a number in range"));
+                Ok(None)
+            }
+            Err(invalid) => Err(invalid),
+        }
     }
 
     fn require_all(&mut self) {

@@ -245,6 +245,12 @@ pub enum Invalid {
         /// The beginning of its text.
         number: String,
     },
+    /// The body has more members than a record may be given at once.
+    #[error("the body has more than {max} properties")]
+    TooManyMembers {
+        /// Members allowed.
+        max: usize,
+    },
     /// The body does not fit the schema: a sentence for each problem.
     #[error("{}", .0.join(". "))]
     Violations(Vec<String>),

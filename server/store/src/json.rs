@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::error::Invalid;
@@ -15,17 +15,20 @@ use crate::error::Invalid;
 /// Levels of arrays and objects in a body, the outermost included.
 pub(crate) const DEPTH_MAX: usize = 64;
 
+/// Members that a body may have: each takes many times the room of its text while it is looked at.
+pub(crate) const MEMBERS_MAX: usize = 100_000;
+
 /// Characters of a value that are shown in a message.
 const SHOWN_CHARS_MAX: usize = 60;
 
-/// The members of one object, as written; of repeated names the last value counts.
-pub(crate) struct Object<'a>(pub(crate) Vec<Member<'a>>);
+/// The members of one object, as written, at most `MAX`; of repeated names the last value counts.
+pub(crate) struct Object<'a, const MAX: usize = { usize::MAX }>(pub(crate) Vec<Member<'a>>);
 
-impl<'de> Deserialize<'de> for Object<'de> {
+impl<'de, const MAX: usize> Deserialize<'de> for Object<'de, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Object<'de>;
+        struct Members<const MAX: usize>;
+        impl<'de, const MAX: usize> Visitor<'de> for Members<MAX> {
+            type Value = Object<'de, MAX>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -34,12 +37,15 @@ impl<'de> Deserialize<'de> for Object<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::new();
                 while let Some(Name(name)) = map.next_key()? {
+                    if members.len() == MAX {
+                        return Err(de::Error::custom("too many members"));
+                    }
                     members.push((name, map.next_value()?));
                 }
                 Ok(Object(members))
             }
         }
-        deserializer.deserialize_map(Members)
+        deserializer.deserialize_map(Members::<MAX>)
     }
 }
 
@@ -55,11 +61,11 @@ pub type Member<'a> = (Cow<'a, str>, &'a RawValue);
 /// # Errors
 /// The text is not one JSON object.
 pub fn members(object: &[u8]) -> Result<Vec<Member<'_>>, serde_json::Error> {
-    serde_json::from_slice(object).map(|Object(members)| members)
+    serde_json::from_slice::<Object<'_>>(object).map(|Object(members)| members)
 }
 
 /// Parses a body that must be one object.
-pub(crate) fn object(body: &[u8]) -> Result<Object<'_>, Invalid> {
+pub(crate) fn object(body: &[u8]) -> Result<Object<'_, MEMBERS_MAX>, Invalid> {
     let text = std::str::from_utf8(body).map_err(|_| Invalid::NotUtf8)?;
     let found = match text.trim_ascii_start().as_bytes().first() {
         Some(b'{') => return serde_json::from_str(text).map_err(|error| syntax(&error)),
@@ -76,6 +82,10 @@ pub(crate) fn object(body: &[u8]) -> Result<Object<'_>, Invalid> {
 }
 
 fn syntax(error: &serde_json::Error) -> Invalid {
+    // the text itself is JSON
+    if error.is_data() {
+        return Invalid::TooManyMembers { max: MEMBERS_MAX };
+    }
     let (line, column) = (error.line(), error.column());
     let mut message = error.to_string();
     if let Some(end) = message.find(&format!(" at line {line} column {column}")) {
@@ -420,6 +430,16 @@ mod tests {
             assert!(matches!(compact(number), Err(Invalid::NumberRange { .. })), "{number}");
         }
         assert_eq!(compact("[ 1 ,\n2 ]").unwrap(), "[1,2]");
+    }
+
+    #[test]
+    fn a_body_has_a_limit_of_members_and_a_stored_record_has_none() {
+        let text = |count| format!("{{{}}}", vec!["\"a\":1"; count].join(","));
+        assert!(object(text(MEMBERS_MAX).as_bytes()).is_ok());
+        let large = text(MEMBERS_MAX + 1);
+        let refused = object(large.as_bytes()).err();
+        assert_eq!(refused, Some(Invalid::TooManyMembers { max: MEMBERS_MAX }));
+        assert_eq!(members(large.as_bytes()).unwrap().len(), MEMBERS_MAX + 1);
     }
 
     #[test]

@@ -1,20 +1,22 @@
 //! Whether a JSON value has its attribute's type. Nothing is coerced: `"5"` is no number.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::value::RawValue;
-
 use crate::date;
-use crate::json;
+use crate::json::{self, Elements, Members};
 use crate::key::{self, INT_MAX, INTEGER_MAX};
 use crate::schema::{Attribute, Kind};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 /// Digits that a big integer may have.
 pub(crate) const BIG_DIGITS_MAX: usize = 300;
 /// The farthest time from 1970, in milliseconds, that a number may stand for.
 const DATE_MS_MAX: f64 = 8.64e15;
 
-/// Adds a sentence for each way in which `raw`, the value of the property `name`, does not fit.
+/// Sentences that are told at once.
+pub(crate) const VIOLATIONS_MAX: usize = 100;
+
+/// Adds a sentence for each way in which `raw`, the compact value of the property `name`, does not
+/// fit, until there are [`VIOLATIONS_MAX`].
 pub(crate) fn check(
     kind: &Kind,
     required: bool,
@@ -123,19 +125,20 @@ fn is_base64(raw: &str) -> bool {
 
 fn check_nested(kind: &Kind, name: &str, raw: &str, violations: &mut Vec<String>) {
     match kind {
-        Kind::Array(element) => match serde_json::from_str::<Vec<&RawValue>>(raw) {
-            Ok(elements) => {
-                for (at, raw) in elements.iter().enumerate() {
-                    let name = format!("{name}[{at}]");
-                    check(&element.kind, element.required, &name, raw.get(), violations);
+        Kind::Array(element) if raw.starts_with('[') => {
+            for (at, raw) in Elements::of(raw.as_bytes()).enumerate() {
+                if violations.len() >= VIOLATIONS_MAX {
+                    return;
                 }
+                let name = format!("{name}[{at}]");
+                check(&element.kind, element.required, &name, text(raw), violations);
             }
-            Err(_) => violations.push(mismatch(name, raw, "an array")),
-        },
-        Kind::Object(attributes) => match json::object(raw.as_bytes()) {
-            Ok(json::Object(members)) => check_members(attributes, name, &members, violations),
-            Err(_) => violations.push(mismatch(name, raw, "an object")),
-        },
+        }
+        Kind::Array(_) => violations.push(mismatch(name, raw, "an array")),
+        Kind::Object(attributes) if raw.starts_with('{') => {
+            check_members(attributes, name, raw, violations);
+        }
+        Kind::Object(_) => violations.push(mismatch(name, raw, "an object")),
         _ => {}
     }
 }
@@ -143,17 +146,29 @@ fn check_nested(kind: &Kind, name: &str, raw: &str, violations: &mut Vec<String>
 fn check_members(
     attributes: &[Attribute],
     outer: &str,
-    members: &[(std::borrow::Cow<'_, str>, &RawValue)],
+    object: &str,
     violations: &mut Vec<String>,
 ) {
-    for Attribute { name, kind, required, .. } in attributes {
+    let mut values = vec![None; attributes.len()];
+    for (name, value) in Members::of(object.as_bytes()) {
+        let name = json::unescaped(name);
+        if let Some(at) = attributes.iter().position(|attribute| attribute.name == name) {
+            values[at] = Some(value);
+        }
+    }
+    for (Attribute { name, kind, required, .. }, value) in attributes.iter().zip(values) {
         let path = format!("{outer}.{name}");
-        match members.iter().rev().find(|(member, _)| member == name) {
-            Some((_, raw)) => check(kind, *required, &path, raw.get(), violations),
+        match value {
+            Some(raw) => check(kind, *required, &path, text(raw), violations),
             None if *required => violations.push(missing(&path)),
             None => {}
         }
     }
+}
+
+/// A part of a text between tokens, which is text.
+fn text(part: &[u8]) -> &str {
+    str::from_utf8(part).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -205,6 +220,15 @@ mod tests {
             sentence,
             &format!("Value \"{}… in property p must be a boolean", "é".repeat(59))
         );
+    }
+
+    #[test]
+    fn no_more_sentences_are_made_than_anybody_reads() {
+        let array = Kind::Array(Box::new(Element { kind: Kind::Int, required: true }));
+        let nested = Kind::Array(Box::new(Element { kind: array.clone(), required: true }));
+        let wrong = format!("[{}]", vec!["null"; 1000].join(","));
+        assert_eq!(sentences(&array, &wrong).len(), VIOLATIONS_MAX);
+        assert_eq!(sentences(&nested, &format!("[{wrong},{wrong}]")).len(), VIOLATIONS_MAX);
     }
 
     #[test]

@@ -95,8 +95,8 @@ fn mistakes_are_named_with_their_place() {
         ("application/json", "null", "must be an object"),
         ("application/json", "\"x\"", "must be an object"),
         ("application/json", "{\"a\":1,}", "line 1 column"),
-        ("application/json", "{\"home\":[1e999]}", "number 1e999 is out of range"),
-        ("text/csv", "home\n1e999\n", "number 1e999 is out of range"),
+        ("application/json", "{\"home\":[1e999]}", "Value 1e999 in property home"),
+        ("text/csv", "home\n1e999\n", "must be a number in range"),
         ("multipart/form-data; boundary=x", "nothing", "not valid multipart"),
     ];
     for (kind, body, part) in cases {
@@ -115,6 +115,68 @@ fn a_small_body_that_stands_for_a_large_one_is_refused() {
     let wide = format!("{}\n{}", "x".repeat(10_000), "1\n".repeat(1000));
     send(&client, "POST", "/Dog/", "text/csv", &wide).expect(413);
     send(&client, "PUT", "/Dog/1", "application/json", &" ".repeat(20_001)).expect(413);
+}
+
+#[test]
+fn the_records_of_a_body_have_a_limit() {
+    let home = Home::with_schema(SCHEMA);
+    let server = home.launch().set("http.bodyRecordsMax=3").start();
+    let client = server.client();
+    let ids =
+        |count: usize| (0..count).map(|id| format!("{{\"id\":\"{id}\"}}")).collect::<Vec<_>>();
+    let json = |count| format!("[{}]", ids(count).join(","));
+    for (kind, body) in [
+        ("application/json", json(4)),
+        // what follows is not even looked at
+        ("application/json", json(4).replace(']', ",nonsense")),
+        ("application/x-ndjson", ids(4).join("\n")),
+        ("text/csv", "id\n1\n2\n3\n4\n".to_owned()),
+        ("application/yaml", "- id: '1'\n".repeat(4)),
+    ] {
+        let refused = send(&client, "POST", "/Dog/", kind, &body).expect(413);
+        assert!(refused.error().contains("more than 3 records"), "{kind}: {refused}");
+    }
+    let cbor = [&[0x84][..], &b"\xa1\x62id\x01".repeat(4)].concat();
+    client.request("PUT", "/Dog/").body("application/cbor", cbor).send().expect(413);
+    assert_eq!(client.get("/Dog/").json(), json!([]));
+    client.post("/Dog/", &json(3)).expect(201);
+    assert_eq!(server.metric("harper_rejected_total{reason=\"body_parts\"}"), 6.0);
+}
+
+#[test]
+fn few_bytes_do_not_stand_for_many() {
+    let server = start();
+    let client = server.client();
+    let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+    for level in 1..9 {
+        let alias = format!("*a{},", level - 1).repeat(10);
+        bomb.push_str(&format!("a{level}: &a{level} [{alias}]\n"));
+    }
+    let refused = send(&client, "PUT", "/Dog/1", "application/yaml", &bomb).expect(413);
+    assert!(refused.error().contains("bytes of JSON"), "{refused}");
+    let members: Vec<_> = (0..=100_000).map(|n| format!("\"{n}\":1")).collect();
+    let many = format!("{{{}}}", members.join(","));
+    let refused = send(&client, "PUT", "/Dog/1", "application/json", &many).expect(400);
+    assert!(refused.error().contains("more than 100000 properties"), "{refused}");
+    let wrong = format!("{{\"tags\":[{}]}}", vec!["1"; 100_000].join(","));
+    let refused = send(&client, "PUT", "/Dog/1", "application/json", &wrong).expect(400);
+    assert!(refused.body.len() < 50_000, "{} bytes of sentences", refused.body.len());
+}
+
+#[test]
+fn numbers_of_yaml_keep_their_digits() {
+    let server = start();
+    let client = server.client();
+    let put = |body: &str| send(&client, "PUT", "/Dog/1", "application/yaml", body);
+    put("weight: 123456789012345678901234567890\nhome: 0x1F\n").expect(204);
+    let read = client.request("GET", "/Dog/1").header("accept", "application/yaml").send().text();
+    put(&read).expect(204);
+    let stored = client.get("/Dog/1").text();
+    assert!(stored.contains(r#""weight":123456789012345678901234567890,"home":31"#), "{stored}");
+    for number in [".inf", "-.Inf", ".nan"] {
+        let refused = put(&format!("name: x\nhome: {number}\n")).expect(400);
+        assert!(refused.error().contains("does not have at line 2"), "{refused}");
+    }
 }
 
 fn multipart(parts: &[(&str, &str)]) -> String {

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use harper_config::{Compression, Files as Options};
 use http::HeaderValue;
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -44,12 +46,14 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// A file that was read just now. Its tag is made of its bytes, and so is strong.
+    /// A file that was read just now. Its tag is made of its bytes, and so is strong; its length is theirs too, whatever
+    /// was known of the file before it was read.
     pub(super) fn new(place: PathBuf, mut about: About, plain: Bytes) -> Self {
         let hash = blake3::hash(&plain).to_hex();
         if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", &hash[..22])) {
             about.tag = tag;
         }
+        about.len = plain.len() as u64;
         Self {
             about,
             plain,
@@ -85,7 +89,10 @@ impl Kept {
         let is_usable = metadata.is_file()
             && metadata.len() <= self.about.len
             && is_current(&metadata, self.about.modified);
-        is_usable.then(|| std::fs::read(&path).ok().map(Bytes::from)).flatten()
+        let file = File::open(&path).ok().filter(|_| is_usable)?;
+        let mut coded = Vec::new();
+        file.take(self.about.len + 1).read_to_end(&mut coded).ok()?;
+        (coded.len() as u64 <= self.about.len).then(|| coded.into())
     }
 
     fn bytes(&self) -> usize {
@@ -205,6 +212,12 @@ mod tests {
         assert!(cache.fresh("c", &Options { cache_bytes_max: 0, ..hour }).is_none());
         cache.trim(40);
         assert_eq!(cache.files.load().len(), 1);
+    }
+
+    #[test]
+    fn a_file_is_as_long_as_what_was_read_of_it() {
+        let about = About { len: 100, ..file("").about };
+        assert_eq!(Kept::new("/nowhere".into(), about, "shrunk".into()).about.len, 6);
     }
 
     #[test]

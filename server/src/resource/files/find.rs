@@ -116,8 +116,10 @@ impl Files {
             tag: tag_of(metadata.len(), modified),
         };
         if about.len <= SMALL_BYTES_MAX {
-            let kept = self.keep(path, place, file, about, cache_bytes_max)?;
-            return Some(Found::Small(kept));
+            match self.keep(path, place, &file, about.clone(), cache_bytes_max)? {
+                Some(kept) => return Some(Found::Small(kept)),
+                None => about.len = file.metadata().ok()?.len(),
+            }
         }
         if let Some((coding, (_, file, metadata))) =
             coding.and_then(|coding| Some((coding, self.beside(relative, coding, modified)?)))
@@ -128,21 +130,25 @@ impl Files {
         Some(Found::Large(Large { file, len: about.len, about, coding: None }))
     }
 
-    /// Reads a small file into memory, unless it is there as it is on the disk.
+    /// Reads a small file into memory, unless it is there as it is on the disk; the inner none when it has grown too
+    /// large meanwhile.
     fn keep(
         &self,
         path: &str,
         place: PathBuf,
-        mut file: File,
+        file: &File,
         about: About,
         cache_bytes_max: usize,
-    ) -> Option<Arc<Kept>> {
+    ) -> Option<Option<Arc<Kept>>> {
         if let Some(known) = self.cache.unchanged(path, &about) {
-            return Some(known);
+            return Some(Some(known));
         }
         let mut plain = Vec::with_capacity(usize::try_from(about.len).ok()? + 1);
-        file.read_to_end(&mut plain).ok()?;
-        Some(self.cache.keep(path, Kept::new(place, about, plain.into()), cache_bytes_max))
+        file.take(SMALL_BYTES_MAX + 1).read_to_end(&mut plain).ok()?;
+        if plain.len() as u64 > SMALL_BYTES_MAX {
+            return Some(None);
+        }
+        Some(Some(self.cache.keep(path, Kept::new(place, about, plain.into()), cache_bytes_max)))
     }
 
     /// Opens a file that is served and lies in the folder; links may not lead out of it.

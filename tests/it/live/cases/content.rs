@@ -9,6 +9,7 @@ pub(super) const CASES: &[Case] = &[
     ("http.compression.gzipLevel", |live| quality(live, "gzip", "gzipLevel", [1, 9])),
     ("http.compression.zstdLevel", |live| quality(live, "zstd", "zstdLevel", [1, 19])),
     ("http.multipartPartsMax", multipart_parts_max),
+    ("http.bodyRecordsMax", body_records_max),
     ("query.heldBytesMax", held_bytes_max),
     ("static.cacheBytesMax", |live| looks_again(live, "static.cacheBytesMax")),
     ("static.recheckAfter", |live| looks_again(live, "static.recheckAfter")),
@@ -44,6 +45,13 @@ fn multipart_parts_max(live: &Live) {
     };
     assert_eq!(status(), 204);
     live.set(&[("http.multipartPartsMax", json!(1))]);
+    eventually("the limit", || (status() == 413).then_some(()));
+}
+
+fn body_records_max(live: &Live) {
+    let status = || live.client().put("/Dog/", r#"[{"id":"1"},{"id":"2"}]"#).status;
+    assert_eq!(status(), 204);
+    live.set(&[("http.bodyRecordsMax", json!(1))]);
     eventually("the limit", || (status() == 413).then_some(()));
 }
 
