@@ -2,7 +2,6 @@
 //! visible from outside.
 
 use crate::health::{Check, Health};
-use crate::listen::Listener;
 use crate::metrics::{Metrics, counter_metric, family, gauge_metric};
 use crate::otlp;
 use crate::pool::Pool;
@@ -73,19 +72,19 @@ impl Sources {
 ///
 /// # Errors
 /// The system's refusal of a thread.
-pub(crate) fn start(admin: Admin, listener: Listener) -> io::Result<()> {
+pub(crate) fn start(admin: Admin, socket: Arc<std::net::TcpListener>) -> io::Result<()> {
     std::thread::Builder::new().name("admin".into()).spawn(move || {
-        if let Err(error) = run(admin, listener) {
+        if let Err(error) = run(admin, &socket) {
             tracing::error!(%error, "the admin listener could not start");
         }
     })?;
     Ok(())
 }
 
-fn run(admin: Admin, listener: Listener) -> io::Result<()> {
+fn run(admin: Admin, socket: &std::net::TcpListener) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async move {
-        let listener = TcpListener::from_std(listener.socket.try_clone()?)?;
+        let listener = TcpListener::from_std(socket.try_clone()?)?;
         let admin = Rc::new(admin);
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {

@@ -1,6 +1,7 @@
 //! The only place where all layers meet: it opens the store, loads the applications, binds the sockets, starts
 //! the workers, and drains them.
 
+mod listeners;
 mod routes;
 
 use crate::auth::authority::{Authority, AuthorityError};
@@ -8,23 +9,23 @@ use crate::auth::password;
 use crate::auth::users::{Users, UsersError};
 use crate::components::{self, Application};
 use crate::computed::Expressions;
-use crate::exchange::Interface;
 use crate::health::Health;
-use crate::listen::{Endpoint, Reach};
+use crate::listen::Reach;
 use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::reload::Reloads;
 use crate::route::Routes;
 use crate::telemetry::{self, NOTIFY};
-use crate::tls::{self, Tls};
+use crate::tls;
 use crate::worker::Common;
 use crate::workers::Workers;
 use crate::{admin, cpu};
-use harper_config::{Config, Port, TlsListener};
+use harper_config::Config;
 use harper_store::{Durability, Hooks, Store};
+pub(crate) use listeners::Addresses;
+use listeners::Listeners;
 use std::cell::RefCell;
 use std::io::{IsTerminal, Write};
-use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -140,14 +141,8 @@ pub(crate) struct App {
     /// What came of reading the configuration anew.
     pub reloads: Reloads,
     certificates: Option<tls::Followed>,
-    /// Where the application is served; none when `http.port` is null.
-    pub http: Option<SocketAddr>,
-    /// Where the application is served with TLS; none without `http.securePort`.
-    pub https: Option<SocketAddr>,
-    /// Where the Operations API has listeners of its own.
-    pub operations: Vec<SocketAddr>,
-    /// Where metrics and probes are; none when `admin.port` is null.
-    pub admin: Option<SocketAddr>,
+    /// Where it listens.
+    pub addresses: Addresses,
 }
 
 impl App {
@@ -168,13 +163,9 @@ impl App {
         let count = cpu::workers_wanted(&config.threads);
         let pools = Pools::start(&config, count).map_err(StartError::system)?;
         let metrics = Metrics::default();
-        let [plain, secure, operations, operations_secure, admin_endpoint] =
-            endpoints(&config, reach, certificates.as_ref())?;
-        let address = |endpoint: &Option<Endpoint>| endpoint.as_ref().map(Endpoint::address);
-        let (http, https, admin) = (address(&plain), address(&secure), address(&admin_endpoint));
-        let operations_at = [address(&operations), address(&operations_secure)];
-        let endpoints = [plain, secure, operations, operations_secure].into_iter().flatten();
-        let endpoints: Vec<_> = endpoints.collect();
+        let listeners = Listeners::bind(&config, &root, reach, certificates.as_ref())?;
+        let (addresses, admin) = (listeners.addresses(), listeners.admin());
+        let endpoints = listeners.of_workers();
         let (config, followed) = watch::channel(Arc::new(config));
         let (routes, routes_followed) = watch::channel(routes);
         let reloads = Reloads::of_configuration();
@@ -206,9 +197,9 @@ impl App {
             .with(workers.counts())
             .with(cpu::Cpu { cgroup_root });
         let sources = certificates.iter().cloned().fold(sources, admin::Sources::with);
-        if let Some(listener) = admin_endpoint.and_then(|endpoint| endpoint.share(0, 1).pop()) {
+        if let Some(socket) = admin {
             let health = Arc::clone(&health);
-            admin::start(admin::Admin { health, sources }, listener).map_err(StartError::system)?;
+            admin::start(admin::Admin { health, sources }, socket).map_err(StartError::system)?;
         }
         Ok(Self {
             config,
@@ -221,10 +212,7 @@ impl App {
             health,
             reloads,
             certificates,
-            http,
-            https,
-            operations: operations_at.into_iter().flatten().collect(),
-            admin,
+            addresses,
         })
     }
 
@@ -398,61 +386,6 @@ fn write_secret(path: &Path, secret: &str) -> std::io::Result<()> {
         std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     writeln!(file, "{secret}")?;
     file.sync_all()
-}
-
-fn bind(
-    key: &'static str,
-    port: Option<&Port>,
-    reach: Reach,
-    interface: Interface,
-    tls: Option<Arc<Tls>>,
-) -> Result<Option<Endpoint>, StartError> {
-    let bind = |port| {
-        Endpoint::bind(port, reach, interface, tls).map_err(|error| StartError::Bind {
-            port: port.to_string(),
-            key,
-            error,
-        })
-    };
-    port.map(bind).transpose()
-}
-
-/// Binds every port: the application's, the Operations API's, each plain and secure, and the admin's.
-fn endpoints(
-    config: &Config,
-    reach: Reach,
-    certificates: Option<&tls::Followed>,
-) -> Result<[Option<Endpoint>; 5], StartError> {
-    use Interface::{Admin, Application, Operations};
-    let (http, operations) = (&config.http, &config.operations_api);
-    let if_secure = |port: &'_ Option<Port>| port.clone().filter(|_| certificates.is_some());
-    let tls = |listener| certificates.map(|all| all.tls(listener));
-    // a port that both have is the application's: there the two are told apart by the request
-    let own = |port: &Option<Port>, taken: &Option<Port>| {
-        port.clone().filter(|port| port.port == 0 || taken.as_ref() != Some(port))
-    };
-    let operations_port = own(&operations.port, &http.port);
-    let operations_secure = own(&if_secure(&operations.secure_port), &http.secure_port);
-    let secure = if_secure(&http.secure_port);
-    Ok([
-        bind("http.port", http.port.as_ref(), reach, Application, None)?,
-        bind(
-            "http.securePort",
-            secure.as_ref(),
-            reach,
-            Application,
-            tls(TlsListener::Application),
-        )?,
-        bind("operationsApi.network.port", operations_port.as_ref(), reach, Operations, None)?,
-        bind(
-            "operationsApi.network.securePort",
-            operations_secure.as_ref(),
-            reach,
-            Operations,
-            tls(TlsListener::Operations),
-        )?,
-        bind("admin.port", config.admin.port.as_ref(), reach, Admin, None)?,
-    ])
 }
 
 /// The threads for work that a worker must not do.

@@ -10,6 +10,7 @@ mod h2;
 mod io;
 mod proxy_protocol;
 mod secure;
+mod stream;
 
 use crate::exchange::Interface;
 use crate::metrics::{Closed, Handshake, WorkerMetrics};
@@ -19,14 +20,16 @@ use entry::Refusal;
 #[cfg(any(test, fuzzing))]
 pub(crate) use entry::fuzz::check as fuzz_entry;
 use h2::Streams;
+use harper_config::Timeouts;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
+pub(crate) use stream::Stream;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -78,6 +81,8 @@ pub(crate) struct ConnState {
     /// The open streams, on HTTP/2.
     streams: Streams,
     waker: RefCell<Option<Waker>>,
+    /// What the listener is for.
+    interface: Interface,
     shared: Rc<Shared>,
 }
 
@@ -107,7 +112,7 @@ pub(crate) struct OwnRoutes(pub(crate) Arc<Routes>);
 impl ConnState {
     /// A connection that has just been accepted.
     #[must_use]
-    pub(crate) fn new(shared: Rc<Shared>) -> Rc<Self> {
+    pub(crate) fn new(shared: Rc<Shared>, interface: Interface) -> Rc<Self> {
         Rc::new(Self {
             // the first head must come within its own time; keep-alive is for later ones
             stage: Cell::new(Stage::Head),
@@ -122,6 +127,7 @@ impl ConnState {
             refused: Cell::new(None),
             streams: Streams::default(),
             waker: RefCell::default(),
+            interface,
             shared,
         })
     }
@@ -186,19 +192,23 @@ impl ConnState {
             self.wake();
         }
         if self.streams.are_used() {
-            let services = self.shared.services.borrow();
-            self.streams.sweep(now, services.config.http.timeout);
+            self.streams.sweep(now, self.timeouts().request);
         }
     }
 
+    /// How long the client may take.
+    fn timeouts(&self) -> Timeouts {
+        let is_operations = self.interface.is_operations();
+        *self.shared.services.borrow().config.timeouts(is_operations)
+    }
+
     fn is_overdue(&self, now: Instant) -> bool {
-        let services = self.shared.services.borrow();
-        let http = &services.config.http;
+        let timeouts = self.timeouts();
         let limit = match self.stage.get() {
             Stage::Idle | Stage::Head if self.streams.are_leaving() => h2::LEAVING_TIME_MAX,
-            Stage::Idle => http.keep_alive_timeout,
-            Stage::Head => http.headers_timeout,
-            Stage::Answer => http.timeout,
+            Stage::Idle => timeouts.keep_alive,
+            Stage::Head => timeouts.headers,
+            Stage::Answer => timeouts.request,
             Stage::Streams => Duration::ZERO,
         };
         let is_over = |since: &Cell<Instant>, limit: Duration| {
@@ -208,7 +218,7 @@ impl ConnState {
         // whatever the server sends on HTTP/2 counts as an answer, replies to pings, too: they must not hold the
         // connection for longer than an answer may take
         let is_held = self.streams.are_used() && self.stage.get() == Stage::Idle;
-        let held_max = limit.checked_add(http.timeout).filter(|_| !http.timeout.is_zero());
+        let held_max = limit.checked_add(timeouts.request).filter(|_| !timeouts.request.is_zero());
         is_over(&self.since, limit)
             || is_held
                 && !limit.is_zero()
@@ -275,10 +285,32 @@ struct Peer {
     interface: Interface,
     /// Whether it is a load balancer's, whom it may or may not have named.
     is_proxied: bool,
+    /// Whether it is the server's own user on the Unix socket.
+    is_owner: bool,
     /// The version of TLS that it speaks, if any.
     tls_version: Option<&'static str>,
     /// The certificate that it has shown.
     certificate: Option<Rc<ClientCertificate>>,
+}
+
+impl Peer {
+    /// Whoever is at the other end, as far as the listener tells.
+    fn new(address: SocketAddr, interface: Interface) -> Self {
+        Self {
+            address,
+            interface,
+            is_proxied: false,
+            is_owner: false,
+            tls_version: None,
+            certificate: None,
+        }
+    }
+
+    /// The server's own user on this machine.
+    fn owner(interface: Interface) -> Self {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self { is_owner: true, ..Self::new(address, interface) }
+    }
 }
 
 /// Whose the connection is: the other end's, or, where that is a trusted proxy that speaks the PROXY protocol, whose it
@@ -287,9 +319,8 @@ async fn peer_of(
     state: &ConnState,
     stream: &mut TcpStream,
     address: SocketAddr,
-    interface: Interface,
 ) -> Result<Peer, Closed> {
-    let peer = Peer { address, interface, is_proxied: false, tls_version: None, certificate: None };
+    let peer = Peer::new(address, state.interface);
     let services = state.shared.services();
     let proxies = &services.config.http.proxies;
     if !proxies.use_proxy_protocol || !proxies.trust(address.ip().to_canonical()) {
@@ -324,15 +355,15 @@ async fn before_deadline<T>(state: &ConnState, work: impl Future<Output = T>) ->
 }
 
 /// Serves an accepted connection until it ends; where there are certificates, it begins with a handshake.
-pub(crate) async fn serve(
-    state: Rc<ConnState>,
-    mut stream: TcpStream,
-    peer: SocketAddr,
-    tls: Option<Arc<Tls>>,
-    interface: Interface,
-) {
+pub(crate) async fn serve(state: Rc<ConnState>, stream: Stream, tls: Option<Arc<Tls>>) {
     let served = async {
-        let peer = peer_of(&state, &mut stream, peer, interface).await?;
+        let (mut stream, address) = match stream {
+            Stream::Tcp(stream, address) => (stream, address),
+            Stream::Unix(stream) => {
+                return Ok(h1::serve(&state, stream, Peer::owner(state.interface)).await);
+            }
+        };
+        let peer = peer_of(&state, &mut stream, address).await?;
         let Some(tls) = tls else { return Ok(h1::serve(&state, stream, peer).await) };
         let (stream, offer) = handshake(&state, stream, &tls).await?;
         let peer = secured(&state, &peer, &stream, &tls, &offer).await?;

@@ -101,6 +101,8 @@ pub(crate) struct Client {
     pub is_vouched: bool,
     /// Whether the connection is a load balancer's, which speaks of its client by the PROXY protocol.
     pub is_proxied: bool,
+    /// Whether it is the server's own user, or root, on the Unix socket.
+    pub is_owner: bool,
 }
 
 impl Client {
@@ -118,6 +120,7 @@ impl Client {
             host: None,
             is_vouched: false,
             is_proxied,
+            is_owner: false,
         }
     }
 }

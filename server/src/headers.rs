@@ -8,6 +8,8 @@ use http::{HeaderName, HeaderValue, header};
 pub(crate) struct AnswerHeaders {
     /// The value of `Keep-Alive` on connections that stay open.
     pub keep_alive: HeaderValue,
+    /// The same on listeners of the Operations API.
+    pub operations_keep_alive: HeaderValue,
     /// The name of the header that carries a request's id.
     pub request_id: HeaderName,
     /// The value of `Server`, if it is sent.
@@ -36,14 +38,18 @@ impl AnswerHeaders {
     #[must_use]
     pub(crate) fn new(config: &Config) -> Self {
         let http = &config.http;
-        let seconds = http.keep_alive_timeout.as_secs();
+        let keep_alive = |is_operations: bool| {
+            let seconds = config.timeouts(is_operations).keep_alive.as_secs();
+            HeaderValue::from_str(&format!("timeout={seconds}"))
+                .unwrap_or_else(|_| HeaderValue::from_static("timeout=0"))
+        };
         let mut security: Vec<_> = http.security_headers.iter().filter_map(pair).collect();
         let is_transport =
             |(name, _): &mut (HeaderName, _)| *name == header::STRICT_TRANSPORT_SECURITY;
         let transport_security = security.extract_if(.., is_transport).map(|pair| pair.1).next();
         Self {
-            keep_alive: HeaderValue::from_str(&format!("timeout={seconds}"))
-                .unwrap_or_else(|_| HeaderValue::from_static("timeout=0")),
+            keep_alive: keep_alive(false),
+            operations_keep_alive: keep_alive(true),
             request_id: HeaderName::from_bytes(http.request_id.header.as_bytes())
                 .unwrap_or_else(|_| HeaderName::from_static("x-request-id")),
             server: value(&http.server_header),

@@ -1,12 +1,17 @@
 //! Listening sockets, plain and secure: one for each worker on the same address, between which the kernel spreads connections
-//! (`SO_REUSEPORT`).
+//! (`SO_REUSEPORT`); and the one Unix socket.
+
+mod local;
 
 use crate::exchange::Interface;
 use crate::tls::Tls;
 use harper_config::Port;
-use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
+use local::SocketFile;
+use socket2::{Domain, Protocol, SockFilter, SockRef, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Connections that the kernel keeps waiting for each socket.
@@ -25,16 +30,31 @@ pub(crate) enum Reach {
 #[derive(Clone)]
 pub(crate) struct Listener {
     /// The socket.
-    pub socket: Arc<TcpListener>,
+    pub socket: Socket,
     /// Where certificates come from; none when connections are not encrypted.
     pub tls: Option<Arc<Tls>>,
     /// What is served.
     pub interface: Interface,
 }
 
-/// An address, and all sockets bound to it.
+/// A listening socket.
+#[derive(Clone)]
+pub(crate) enum Socket {
+    /// Of the network.
+    Tcp(Arc<TcpListener>),
+    /// Of this machine.
+    Unix(Arc<UnixListener>),
+}
+
+/// Where something listens.
+enum Place {
+    Address(SocketAddr),
+    File(SocketFile),
+}
+
+/// A place, and all sockets bound to it.
 pub(crate) struct Endpoint {
-    address: SocketAddr,
+    place: Place,
     tls: Option<Arc<Tls>>,
     interface: Interface,
     sockets: Vec<Listener>,
@@ -53,31 +73,66 @@ impl Endpoint {
         tls: Option<Arc<Tls>>,
     ) -> io::Result<Self> {
         let address = first_usable(port, reach)?;
-        let mut endpoint = Self { address, tls, interface, sockets: Vec::new() };
+        let place = Place::Address(address);
+        let mut endpoint = Self { place, tls, interface, sockets: Vec::new() };
         endpoint.grow(1)?;
         Ok(endpoint)
     }
 
-    /// Where it is bound.
-    #[must_use]
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    /// A Unix socket, whose file goes with the endpoint.
+    ///
+    /// # Errors
+    /// The path cannot be one's, or something else has it.
+    pub(crate) fn bind_file(path: &Path, interface: Interface) -> io::Result<Self> {
+        let (file, socket) = SocketFile::bind(path)?;
+        let socket = Socket::Unix(Arc::new(socket));
+        let sockets = vec![Listener { socket, tls: None, interface }];
+        Ok(Self { place: Place::File(file), tls: None, interface, sockets })
     }
 
-    /// Binds further sockets until there are `count`. There may be more already: none is closed while the process runs.
+    /// The address that it is bound to; a Unix socket has none.
+    #[must_use]
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        match &self.place {
+            Place::Address(address) => Some(*address),
+            Place::File(_) => None,
+        }
+    }
+
+    /// The file of a Unix socket.
+    #[must_use]
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Address(_) => None,
+            Place::File(file) => Some(file.path()),
+        }
+    }
+
+    /// Its first socket, where it is one of the network.
+    #[must_use]
+    pub(crate) fn tcp(&self) -> Option<Arc<TcpListener>> {
+        match &self.sockets.first()?.socket {
+            Socket::Tcp(socket) => Some(Arc::clone(socket)),
+            Socket::Unix(_) => None,
+        }
+    }
+
+    /// Binds further sockets until there are `count`. There may be more already: none is closed while the process runs. Of a
+    /// Unix socket there is one, on which all workers accept.
     ///
     /// # Errors
     /// The system's refusal of a socket.
     pub(crate) fn grow(&mut self, count: usize) -> io::Result<()> {
+        let Place::Address(address) = &mut self.place else { return Ok(()) };
         while self.sockets.len() < count {
-            let socket = socket(self.address)?;
+            let socket = socket(*address)?;
             socket.set_reuse_port(true)?;
-            socket.bind(&self.address.into())?;
+            socket.bind(&(*address).into())?;
             socket.listen(BACKLOG)?;
             let socket = TcpListener::from(socket);
-            self.address = socket.local_addr()?;
-            let (socket, tls, interface) = (Arc::new(socket), self.tls.clone(), self.interface);
-            self.sockets.push(Listener { socket, tls, interface });
+            *address = socket.local_addr()?;
+            let (tls, interface) = (self.tls.clone(), self.interface);
+            self.sockets.push(Listener { socket: Socket::Tcp(Arc::new(socket)), tls, interface });
         }
         Ok(())
     }
@@ -96,6 +151,7 @@ impl Endpoint {
     /// again after a second and is then refused, instead of being accepted and reset. A system that cannot is left as it is.
     pub(crate) fn turn_away(&self) {
         for Listener { socket, .. } in &self.sockets {
+            let Socket::Tcp(socket) = socket else { continue };
             if let Err(error) = SockRef::from(&**socket).attach_filter(&NO_SYN) {
                 tracing::debug!(%error, "new connections cannot be turned away");
             }
@@ -141,8 +197,9 @@ fn candidates(port: &Port, reach: Reach) -> io::Result<Vec<SocketAddr>> {
     Ok(hosts.into_iter().map(|host| SocketAddr::new(host, port.port)).collect())
 }
 
-fn socket(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+fn socket(address: SocketAddr) -> io::Result<socket2::Socket> {
+    let socket =
+        socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
@@ -159,14 +216,21 @@ mod tests {
         Port { host: Some("127.0.0.1".into()), port: 0 }
     }
 
+    fn tcp(listener: &Listener) -> &Arc<TcpListener> {
+        match &listener.socket {
+            Socket::Tcp(socket) => socket,
+            Socket::Unix(_) => panic!("a Unix socket"),
+        }
+    }
+
     #[test]
     fn many_sockets_share_a_port_and_a_second_bind_is_refused() {
         let mut endpoint =
             Endpoint::bind(&any(), Reach::Everyone, Interface::Application, None).unwrap();
         endpoint.grow(3).unwrap();
-        let port = endpoint.address().port();
+        let port = endpoint.address().unwrap().port();
         let sockets = endpoint.sockets.iter();
-        assert!(sockets.clone().all(|l| l.socket.local_addr().unwrap().port() == port));
+        assert!(sockets.clone().all(|l| tcp(l).local_addr().unwrap().port() == port));
         assert_eq!(sockets.len(), 3);
         let same = Port { host: Some("127.0.0.1".into()), port };
         let refused =
@@ -182,7 +246,7 @@ mod tests {
         let ports = |id: usize, workers: usize| {
             let share = endpoint.share(id, workers);
             let number = |l: &Listener| {
-                endpoint.sockets.iter().position(|s| Arc::ptr_eq(&s.socket, &l.socket)).unwrap()
+                endpoint.sockets.iter().position(|s| Arc::ptr_eq(tcp(s), tcp(l))).unwrap()
             };
             share.iter().map(number).collect::<Vec<_>>()
         };
@@ -202,7 +266,7 @@ mod tests {
             else {
                 continue;
             };
-            let to = SocketAddr::new(to.parse().unwrap(), endpoint.address().port());
+            let to = SocketAddr::new(to.parse().unwrap(), endpoint.address().unwrap().port());
             let connect = || {
                 let patience = std::time::Duration::from_millis(300);
                 std::net::TcpStream::connect_timeout(&to, patience)
@@ -211,7 +275,7 @@ mod tests {
             endpoint.turn_away();
             assert_eq!(connect().unwrap_err().kind(), io::ErrorKind::TimedOut, "{host}");
             // who was let in is heard
-            let (mut accepted, _) = endpoint.sockets[0].socket.accept().unwrap();
+            let (mut accepted, _) = tcp(&endpoint.sockets[0]).accept().unwrap();
             std::io::Write::write_all(&mut before, b"x").unwrap();
             accepted.set_nonblocking(false).unwrap();
             std::io::Read::read_exact(&mut accepted, &mut [0]).unwrap();

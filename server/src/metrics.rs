@@ -81,6 +81,8 @@ pub(crate) enum Closed {
 pub(crate) enum Rejected {
     /// `http.connectionsMax`.
     Connections,
+    /// A user of this machine who may not use the Unix socket.
+    SocketUser,
     /// `http.bodyBytesMax`.
     BodyBytes,
     /// `http.bodiesBytesMax`.
@@ -113,7 +115,7 @@ pub(crate) enum Rejected {
     Http2IdleBytes,
     /// `http.http2Limits.resetsMax`: requests of HTTP/2 that were taken back.
     Http2Resets,
-    /// `http.timeout` of a stream of HTTP/2.
+    /// `http.timeout`, or `operationsApi.network.timeout`, of a stream of HTTP/2.
     Http2Stalled,
     /// `query.heldBytesMax`: a list in MessagePack, or a record with related ones.
     HeldBytes,
@@ -130,6 +132,7 @@ pub(crate) enum Rejected {
 const CLOSED: [&str; 5] = ["normal", "idle", "timeout", "error", "drain"];
 const REJECTED: &[&str] = &[
     "connections",
+    "socket_user",
     "body_bytes",
     "bodies_bytes",
     "body_parts",

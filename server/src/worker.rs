@@ -1,10 +1,12 @@
 //! A worker: one thread with its own runtime, its own listening sockets, its own counters and caches. Nothing on
 //! its request path is shared with another worker, but for the moment in which LMDB hands out a snapshot.
 
+mod accept;
+
 use crate::auth::authority::Authority;
 use crate::auth::cache::Credentials;
 use crate::auth::users::User;
-use crate::conn::{self, ConnState, OwnRoutes, Shared};
+use crate::conn::{self, ConnState, OwnRoutes, Shared, Stream};
 use crate::headers::AnswerHeaders;
 use crate::health::Health;
 use crate::lag::Lag;
@@ -13,19 +15,17 @@ use crate::metrics::{Metrics, Rejected, WorkerMetrics};
 use crate::pool::Pool;
 use crate::route::Routes;
 use crate::services::Services;
+use accept::Accepting;
 use harper_config::Config;
 use http::StatusCode;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinSet, LocalSet, spawn_local};
 
@@ -40,6 +40,11 @@ const OUT_OF_FILES_PAUSE: Duration = Duration::from_millis(100);
 /// What a client beyond `http.connectionsMax` is told.
 const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\
     Retry-After: 1\r\nContent-Length: 0\r\n\r\n";
+
+/// What a user of this machine is told who may not use the Unix socket.
+const NOT_THE_OWNER: &[u8] = b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\
+    Content-Type: text/plain\r\nContent-Length: 57\r\n\r\n\
+    Only the user of the server and root may use this socket\n";
 
 /// What a worker is to do.
 #[derive(Clone)]
@@ -242,8 +247,7 @@ impl Worker {
     /// Accepts connections; never returns.
     async fn accept(self: Rc<Self>, listener: Listener) {
         let socket = loop {
-            // a file of its own, since another worker may wait on the same socket
-            match listener.socket.try_clone().and_then(TcpListener::from_std) {
+            match Accepting::on(&listener.socket) {
                 Ok(socket) => break socket,
                 Err(error) => tracing::error!(%error, "a listener cannot be used; trying again"),
             }
@@ -259,22 +263,15 @@ impl Worker {
     /// Accepts what the kernel has queued.
     async fn accept_queued(self: &Rc<Self>, listeners: &[Listener]) {
         for listener in listeners {
-            while let Ok((stream, peer)) = listener.socket.accept() {
-                let stream =
-                    stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
-                let stream = stream.map(|stream| (stream, peer));
+            while let Ok(stream) = accept::queued(&listener.socket) {
                 self.accepted(stream, listener).await;
             }
         }
     }
 
-    async fn accepted(
-        self: &Rc<Self>,
-        accepted: io::Result<(TcpStream, SocketAddr)>,
-        listener: &Listener,
-    ) {
+    async fn accepted(self: &Rc<Self>, accepted: io::Result<Stream>, listener: &Listener) {
         match accepted {
-            Ok((stream, peer)) => self.open(stream, peer, listener),
+            Ok(stream) => self.open(stream, listener),
             Err(error) if is_connection_error(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "connections cannot be accepted; trying again");
@@ -283,36 +280,34 @@ impl Worker {
         }
     }
 
-    fn open(self: &Rc<Self>, mut stream: TcpStream, peer: SocketAddr, listener: &Listener) {
+    fn open(self: &Rc<Self>, stream: Stream, listener: &Listener) {
         let services = self.shared.services();
         services.metrics.accepted.add(1);
+        if !stream.may_enter().unwrap_or(false) {
+            services.metrics.rejected(Rejected::SocketUser);
+            spawn_local(stream.turn_away(NOT_THE_OWNER));
+            return;
+        }
         if self.connections.fetch_add(1, Ordering::Relaxed) >= services.config.http.connections_max
         {
             self.connections.fetch_sub(1, Ordering::Relaxed);
             services.metrics.rejected(Rejected::Connections);
             // whatever was to be asked
             services.metrics.request("", StatusCode::SERVICE_UNAVAILABLE, Duration::ZERO);
-            let is_plain = listener.tls.is_none();
-            spawn_local(async move {
-                // the client is turned away; whether it hears why is its own affair
-                if is_plain {
-                    let _ = stream.write_all(TOO_MANY_CONNECTIONS).await;
-                }
-                let _ = stream.shutdown().await;
-            });
+            let word = if listener.tls.is_none() { TOO_MANY_CONNECTIONS } else { b"" };
+            spawn_local(stream.turn_away(word));
             return;
         }
-        // without it small answers wait for the client's acknowledgement
-        let _ = stream.set_nodelay(true);
+        stream.hurry();
         let number = self.number.replace(self.number.get() + 1);
-        let state = ConnState::new(Rc::clone(&self.shared));
+        let state = ConnState::new(Rc::clone(&self.shared), listener.interface);
         self.open.borrow_mut().insert(number, Rc::clone(&state));
         services.metrics.connections.add(1);
         let guard = Open { worker: Rc::clone(self), number };
-        let (tls, interface) = (listener.tls.clone(), listener.interface);
+        let tls = listener.tls.clone();
         spawn_local(async move {
             let _guard = guard;
-            conn::serve(state, stream, peer, tls, interface).await;
+            conn::serve(state, stream, tls).await;
         });
     }
 

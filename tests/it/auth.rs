@@ -4,6 +4,7 @@ pub(crate) mod oidc;
 mod operations;
 mod roles;
 mod sessions;
+mod socket;
 mod throttle;
 mod tokens;
 

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 pub use http::{
     Compression, Cors, HttpLogging, Proxies, RateLimit, RateLimitBy, RequestId, RequestLogFormat,
+    Timeouts,
 };
 
 pub use telemetry::{Otlp, Telemetry};
@@ -85,12 +86,8 @@ pub struct Http {
     pub compression: Compression,
     /// Cross-origin requests.
     pub cors: Cors,
-    /// Time for all request headers.
-    pub headers_timeout: Duration,
-    /// Time an idle connection is kept.
-    pub keep_alive_timeout: Duration,
-    /// Time for a whole request, and for the client to take more of an answer.
-    pub timeout: Duration,
+    /// How long a client may take.
+    pub timeouts: Timeouts,
     /// Size of the header block.
     pub header_bytes_max: usize,
     /// Size of a request body.
@@ -260,6 +257,12 @@ impl Config {
         self.http.secure_port.is_some() || self.operations_api.secure_port.is_some()
     }
 
+    /// How long a client may take: of the Operations API on its own listeners, or of the application.
+    #[must_use]
+    pub fn timeouts(&self, is_operations: bool) -> &Timeouts {
+        if is_operations { &self.operations_api.timeouts } else { &self.http.timeouts }
+    }
+
     /// The settings of cross-origin requests: those of the Operations API, or of the application.
     #[must_use]
     pub fn cors(&self, is_operations: bool) -> &Cors {
@@ -337,9 +340,7 @@ impl Reader<'_> {
             compression_threshold_bytes: self.size("http.compressionThreshold"),
             compression: self.compression(),
             cors: self.cors("http"),
-            headers_timeout: self.millis("http.headersTimeout"),
-            keep_alive_timeout: self.millis("http.keepAliveTimeout"),
-            timeout: self.millis("http.timeout"),
+            timeouts: self.timeouts(),
             header_bytes_max: self.size("http.maxHeaderSize"),
             body_bytes_max: self.size("http.bodyBytesMax"),
             bodies_bytes_max: self.size("http.bodiesBytesMax"),
@@ -417,6 +418,10 @@ impl Reader<'_> {
 
     fn millis(&self, name: &str) -> Duration {
         Duration::from_millis(self.number(name))
+    }
+
+    fn millis_if_set(&self, name: &str) -> Option<Duration> {
+        self.value(name).as_u64().map(Duration::from_millis)
     }
 
     fn text(&self, name: &str) -> String {

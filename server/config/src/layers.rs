@@ -511,7 +511,7 @@ mod tests {
     fn a_null_port_opens_no_listener_and_other_nulls_keep_the_default() {
         let config = crate::from_text("http: {port: null, timeout: null}").0.unwrap();
         assert_eq!(config.http.port, None);
-        assert_eq!(config.http.timeout.as_millis(), 120_000);
+        assert_eq!(config.http.timeouts.request.as_millis(), 120_000);
     }
 
     #[test]
@@ -519,7 +519,7 @@ mod tests {
         let file = Some(("f", "http: {timeout: 5, corsAccessList: [a]}"));
         let set_json = Some(r#"{"http": {"timeout": null, "corsAccessList": null}}"#);
         let config = load(&Sources { file, set_json, ..Sources::default() }).config.unwrap();
-        assert_eq!(config.http.timeout.as_millis(), 120_000);
+        assert_eq!(config.http.timeouts.request.as_millis(), 120_000);
         assert_eq!(config.http.cors.access_list, None);
     }
 

@@ -26,7 +26,7 @@ pub use config::{
     Config, Cors, CrlInquiry, Files, Http, Http2, HttpLogging, Inquiry, Logging, OcspInquiry, Oidc,
     OperationsApi, Otlp, Proxies, Query, RateLimit, RateLimitBy, RequestId, RequestLogFormat,
     Revocation, Sessions, Shutdown, Storage, Telemetry, Threads, ThreadsBasis, Throttle,
-    TlsListener, Tokens,
+    Timeouts, TlsListener, Tokens,
 };
 pub use docs::{json_schema, markdown};
 pub use keys::{Key, Kind, Reload, Support, find, find_by_env};

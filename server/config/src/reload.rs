@@ -66,7 +66,7 @@ mod tests {
         assert_eq!(change.applied, ["http.timeout"]);
         assert_eq!(change.waiting, ["http.port"]);
         assert_eq!(change.config.http.port.as_ref().unwrap().port, 1);
-        assert_eq!(change.config.http.timeout.as_millis(), 6);
+        assert_eq!(change.config.http.timeouts.request.as_millis(), 6);
         let again = read("http: {port: 2, timeout: 6}").change(&change.running).unwrap();
         assert_eq!((again.applied.len(), again.waiting.len()), (0, 1), "it still waits");
         let back = read("http: {port: 1, timeout: 6}").change(&again.running).unwrap();

@@ -28,7 +28,10 @@ pub(super) fn headers(services: &Services, request: &mut Request, response: &mut
         headers.insert(header::CONNECTION, CLOSE);
     } else if stays_open(services, request) {
         headers.insert(header::CONNECTION, KEEP_ALIVE);
-        headers.insert(KEEP_ALIVE_NAME, services.headers.keep_alive.clone());
+        let known = &services.headers;
+        let is_operations = request.interface.is_operations();
+        let value = if is_operations { &known.operations_keep_alive } else { &known.keep_alive };
+        headers.insert(KEEP_ALIVE_NAME, value.clone());
     }
 }
 
@@ -39,7 +42,7 @@ fn stays_open(services: &Services, request: &Request) -> bool {
         tokens.into_iter().any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"))
     };
     request.head.version == Version::HTTP_11
-        && !services.config.http.keep_alive_timeout.is_zero()
+        && !services.config.timeouts(request.interface.is_operations()).keep_alive.is_zero()
         && !request.head.headers.get_all(header::CONNECTION).iter().any(closes)
 }
 

@@ -3,7 +3,7 @@
 use super::reload::Followed;
 use super::sources::{self, Command, Keys};
 use super::{Failed, Options, say};
-use crate::app::{App, Plan};
+use crate::app::{Addresses, App, Plan};
 use crate::components;
 use crate::listen::Reach;
 use crate::otlp;
@@ -28,6 +28,8 @@ pub(super) fn run(options: &Options, command: Command, keys: Keys) -> Result<(),
         return Err(Failed::Usage(report));
     };
     config.root_path = sources::at_home(&config.root_path);
+    let socket = &mut config.operations_api.domain_socket;
+    *socket = socket.take().map(|path| sources::at_home(&path));
     let guard =
         telemetry::start(&config.logging).map_err(|error| Failed::Error(error.to_string()))?;
     for problem in &settings.loaded.problems {
@@ -51,7 +53,7 @@ pub(super) fn run(options: &Options, command: Command, keys: Keys) -> Result<(),
         certificates.transpose().map_err(|error| Failed::Usage(error.to_string()))?;
     let app = App::start(Plan { config, root, applications, reach, credentials, certificates });
     let app = app.map_err(|error| Failed::Error(format!("error: {error}")))?;
-    announce(&app, command)?;
+    announce(&app.addresses, command)?;
     let watched = settings.app.clone().filter(|_| command == Command::Dev);
     let followed = Followed::new(options, command, keys, settings);
     // closing the terminal ends what a person runs in it
@@ -63,32 +65,35 @@ pub(super) fn run(options: &Options, command: Command, keys: Keys) -> Result<(),
     if all_finished { Ok(()) } else { Err(Failed::Error(String::new())) }
 }
 
-fn announce(app: &App, command: Command) -> Result<(), Failed> {
+fn announce(at: &Addresses, command: Command) -> Result<(), Failed> {
     let url = |scheme: &str, address: std::net::SocketAddr| match address.ip().is_unspecified() {
         true => format!("{scheme}://localhost:{}/", address.port()),
         false => format!("{scheme}://{address}/"),
     };
-    if let Some(address) = app.http {
+    if let Some(address) = at.http {
         tracing::info!(target: NOTIFY, "serving on {address}");
         let is_reachable = !address.ip().to_canonical().is_loopback();
-        if is_reachable && command == Command::Run && app.https.is_none() {
+        if is_reachable && command == Command::Run && at.https.is_none() {
             tracing::warn!(target: NOTIFY, "passwords cross the network unencrypted: no TLS listener exists");
         }
     }
-    if let Some(address) = app.https {
+    if let Some(address) = at.https {
         tracing::info!(target: NOTIFY, "serving with TLS on {address}");
     }
-    for address in &app.operations {
+    for address in &at.operations {
         tracing::info!(target: NOTIFY, "operations on {address}");
     }
-    if let Some(address) = app.admin {
+    if let Some(path) = &at.operations_socket {
+        tracing::info!(target: NOTIFY, "operations of this machine at {}", path.display());
+    }
+    if let Some(address) = at.admin {
         tracing::info!(target: NOTIFY, "metrics and probes on {address}");
     }
     if command == Command::Dev && std::io::stdout().is_terminal() {
-        let plain = app.http.map(|address| url("http", address));
-        let http = plain.or_else(|| app.https.map(|address| url("https", address)));
+        let plain = at.http.map(|address| url("http", address));
+        let http = plain.or_else(|| at.https.map(|address| url("https", address)));
         let http = http.unwrap_or_default();
-        let admin = app.admin.map(|address| url("http", address)).unwrap_or_default();
+        let admin = at.admin.map(|address| url("http", address)).unwrap_or_default();
         say(&format!("\n  application  {http}\n  metrics      {admin}metrics\n\n"))?;
     }
     Ok(())

@@ -30,6 +30,7 @@ pub(super) async fn answer(
 pub(super) fn request_of(mut head: Parts, body: RequestBody, peer: Peer) -> Request {
     settle_target(&mut head);
     let client = Client::of_connection(peer.address.ip(), peer.tls_version, peer.is_proxied);
+    let client = Client { is_owner: peer.is_owner, ..client };
     Request { certificate: peer.certificate, ..Request::new(head, body, client, peer.interface) }
 }
 

@@ -125,7 +125,7 @@ async fn answer(
 ) -> Result<http::Response<Body>, Infallible> {
     let (head, body) = request.into_parts();
     let misaddressed = misaddressed(&head);
-    let time = state.shared.services.borrow().config.http.timeout;
+    let time = state.timeouts().request;
     let until = (!time.is_zero()).then(|| state.shared.coarse_now.get() + time);
     let mut request = request_of(head, RequestBody::new(body, until), peer);
     request.refused = misaddressed;

@@ -52,7 +52,7 @@ const SERVER: &[(&str, &[&str])] = &[
         ],
     ),
     ("workers", &["listen", "metrics", "worker"]),
-    ("admin", &["health", "listen", "metrics", "otlp", "pool"]),
+    ("admin", &["health", "metrics", "otlp", "pool"]),
     (
         "worker",
         &[

@@ -25,6 +25,17 @@ impl Proxies {
     }
 }
 
+/// How long a client may take; zero is for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For all request headers.
+    pub headers: Duration,
+    /// Until its next request on an open connection.
+    pub keep_alive: Duration,
+    /// For a whole request, and to take more of an answer.
+    pub request: Duration,
+}
+
 /// A limit on the requests of each client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
@@ -118,6 +129,14 @@ impl Reader<'_> {
             brotli_quality: self.number("http.compression.brotliQuality") as u32,
             gzip_level: self.number("http.compression.gzipLevel") as u32,
             zstd_level: self.number("http.compression.zstdLevel") as i32,
+        }
+    }
+
+    pub(super) fn timeouts(&self) -> Timeouts {
+        Timeouts {
+            headers: self.millis("http.headersTimeout"),
+            keep_alive: self.millis("http.keepAliveTimeout"),
+            request: self.millis("http.timeout"),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{Case, Live};
 use crate::auth::oidc::{Issuer, Signer};
 use crate::harness::server::{PASSWORD, USERNAME};
-use crate::harness::{Home, Reply, eventually};
+use crate::harness::{Home, Reply, Wire, eventually};
 use base64::Engine;
 use serde_json::{Value, json};
 
@@ -24,6 +24,9 @@ pub(super) const CASES: &[Case] = &[
     ("authentication.refreshTokenTimeout", |live| {
         token_life(live, "authentication.refreshTokenTimeout", "refresh_token")
     }),
+    ("operationsApi.network.headersTimeout", operations_headers_timeout),
+    ("operationsApi.network.keepAliveTimeout", operations_keep_alive_timeout),
+    ("operationsApi.network.timeout", operations_timeout),
     ("operationsApi.network.cors", operations_cors),
     ("operationsApi.network.corsAccessList", operations_cors_access_list),
     ("logging.auditAuthEvents.logFailed", |live| {
@@ -213,6 +216,38 @@ fn token_life(live: &Live, key: &str, member: &str) {
     assert!(life() > 90);
     live.set(&[(key, json!("90s"))]);
     eventually("a shorter life", || (life() == 90).then_some(()));
+}
+
+fn operations_wire(live: &Live) -> Wire {
+    Wire::connect(live.server.operations_address())
+}
+
+fn operations_headers_timeout(live: &Live) {
+    live.set(&[("operationsApi.network.headersTimeout", json!(300))]);
+    let mut wire = operations_wire(live);
+    wire.send("POST / HTTP/1.1\r\nHost: localh");
+    wire.reply().expect(408);
+}
+
+fn operations_keep_alive_timeout(live: &Live) {
+    let announced =
+        |client: crate::harness::Client| client.get("/health").header("keep-alive").to_owned();
+    let before = announced(live.client());
+    assert_eq!(announced(live.server.operations()), before);
+    live.set(&[("operationsApi.network.keepAliveTimeout", json!(1000))]);
+    assert_eq!(announced(live.server.operations()), "timeout=1");
+    assert_eq!(announced(live.client()), before);
+    let mut wire = operations_wire(live);
+    wire.get("/health").reply().expect(200);
+    assert!(wire.closed() < std::time::Duration::from_secs(20));
+}
+
+fn operations_timeout(live: &Live) {
+    live.set(&[("operationsApi.network.timeout", json!(300))]);
+    let mut wire = operations_wire(live);
+    let head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+    wire.send(format!("{head}Content-Length: 100\r\n\r\n{{"));
+    wire.reply().expect(408);
 }
 
 fn from_page(live: &Live) -> Reply {
