@@ -1,7 +1,8 @@
 //! Starting, files, defaults.
 
 use crate::harness::{Home, Wire, server};
-use crate::{Row, differs, later, same};
+use crate::{Row, differs, same};
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 /// The rows.
@@ -63,7 +64,7 @@ pub(crate) const ROWS: &[Row] = &[
     differs(
         "files below the root",
         "configuration, databases, keys, logs, components, a socket, and a file in the home directory",
-        "databases and keys; logs go to standard output; nothing outside the root",
+        "databases, keys and a socket; logs go to standard output; nothing outside the root",
         |w| {
             let root = w.server.home.path("root");
             assert!(root.join("database").is_dir());
@@ -104,5 +105,14 @@ pub(crate) const ROWS: &[Row] = &[
         let row = text.lines().find(|line| line.contains("http.compressionThreshold")).unwrap();
         assert!(row.contains("1200"), "{row}");
     }),
-    later("the Operations API's socket", "the Operations API"),
+    differs(
+        "the Operations API's socket",
+        "whoever can open it is a super user",
+        "the server's own user and root alone, as the kernel says; mode 0600; never for a request that says that it was forwarded; removed at a stop",
+        |w| {
+            let path = w.server.home.path("root/operations-server");
+            let mode = std::fs::metadata(path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        },
+    ),
 ];

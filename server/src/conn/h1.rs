@@ -89,7 +89,7 @@ fn builder(config: &Config) -> http1::Builder {
 
 /// Reads what still comes on a connection that has been closed for writing: closing it altogether while the client
 /// sends would destroy an answer that it has not read yet (RFC 9112 §9.6).
-async fn linger(mut stream: impl AsyncRead + Unpin) {
+pub(super) async fn linger(mut stream: impl AsyncRead + Unpin) {
     let drained = async {
         let mut left = LINGER_BYTES_MAX;
         let mut buffer = [0; 4096];

@@ -1,5 +1,6 @@
 //! A connection as it is accepted, before anything is said on it.
 
+use super::h1::linger;
 use std::io;
 use std::net::SocketAddr;
 use tokio::io::AsyncWriteExt;
@@ -45,6 +46,7 @@ impl Stream {
             Self::Unix(mut stream) => {
                 let _ = stream.write_all(word).await;
                 let _ = stream.shutdown().await;
+                linger(stream).await;
             }
         }
     }
