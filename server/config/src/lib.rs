@@ -25,8 +25,8 @@ pub use config::{
     Admin, AuthAudit, Authentication, CertificateUser, ClientCertificates, Compression, Computed,
     Config, Cors, CrlInquiry, Files, Http, Http2, HttpLogging, Inquiry, Logging, OcspInquiry, Oidc,
     OperationsApi, Otlp, Proxies, Query, RateLimit, RateLimitBy, RequestId, RequestLogFormat,
-    Revocation, Sessions, Shutdown, Storage, Telemetry, Threads, ThreadsBasis, Throttle,
-    Timeouts, TlsListener, Tokens,
+    Revocation, Sessions, Shutdown, Storage, Telemetry, Threads, ThreadsBasis, Throttle, Timeouts,
+    TlsListener, Tokens,
 };
 pub use docs::{json_schema, markdown};
 pub use keys::{Key, Kind, Reload, Support, find, find_by_env};
