@@ -14,11 +14,15 @@ use crate::services::Services;
 use bytes::Bytes;
 use harper_store::{Budget, Database, QueryRun, Record, Step};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// What the first slice may cost: it runs on the worker, for most queries are small.
 const FIRST: Budget = Budget { rows_max: 128, bytes_max: 16 * 1024 };
 /// What a later slice may cost; those run on the pool.
 const LATER: Budget = Budget { rows_max: 10_000, bytes_max: 64 * 1024 };
+
+/// A slice for which expressions are evaluated ends with the record that takes it beyond this time.
+const EVALUATING_TIME_MAX: Duration = Duration::from_millis(20);
 
 /// A query under way.
 pub(crate) struct Rows {
@@ -93,14 +97,18 @@ impl Rows {
     }
 
     fn slice(&mut self, budget: Budget) -> Answer<Slice> {
-        // no budget counts related records, so each record that brings some is looked at by itself
-        let rows_max = if self.brings_related() { 1 } else { budget.rows_max };
+        let evaluates = self.select.as_ref().is_some_and(Selection::evaluates);
+        // no budget counts related records and evaluations, so each record that brings some is looked at by itself
+        let rows_max = if self.brings_related() || evaluates { 1 } else { budget.rows_max };
+        let until = evaluates.then(|| Instant::now() + EVALUATING_TIME_MAX);
+        let is_late = || until.is_some_and(|until| until <= Instant::now());
         let Self { database, run, list, held_bytes_max, select, related, view, metrics } = self;
         let txn = database.read().map_err(|error| store_failure(metrics, error))?;
         let mut reading = Reading::new(&txn, metrics, *related);
         let (mut scratch, mut bytes, mut failed) = (Vec::new(), 0, None);
         let (mut rows, mut step) = (0, Step::More);
-        while step == Step::More && rows < budget.rows_max && bytes < budget.bytes_max {
+        while step == Step::More && rows < budget.rows_max && bytes < budget.bytes_max && !is_late()
+        {
             let part = Budget { rows_max, ..budget };
             step = run
                 .step(&txn, part, &mut |record| {

@@ -236,6 +236,11 @@ impl Selection {
         self.items.iter().any(|item| matches!(item.source, Source::Related { .. }))
     }
 
+    /// Whether expressions are evaluated for it.
+    pub(crate) fn evaluates(&self) -> bool {
+        self.items.iter().any(|item| matches!(item.source, Source::Computed(_)))
+    }
+
     /// Whether what is returned are objects, whose members have the types of [`Selection::schema`].
     #[must_use]
     pub(crate) fn is_record(&self) -> bool {
@@ -387,13 +392,9 @@ impl Item {
             }
             Source::Computed(computed) => {
                 let Some(record) = parts.record else { return Ok(false) };
-                match computed.value(record.body) {
-                    Ok(value) => out.extend_from_slice(&value),
-                    Err(_) => {
-                        reading.lacks_value = true;
-                        out.extend_from_slice(b"null");
-                    }
-                }
+                let value = computed.value(record.body);
+                reading.lacks_value |= value.is_err();
+                out.extend_from_slice(value.as_deref().unwrap_or(b"null"));
                 Ok(true)
             }
             Source::Updated => {

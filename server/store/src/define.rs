@@ -7,6 +7,7 @@
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use heed::RwTxn;
 
@@ -25,6 +26,8 @@ use crate::table::{Table, TableState};
 const SLICE_RECORDS: usize = 1000;
 /// It ends before that with the record whose indexed values make it this large.
 const SLICE_BYTES: usize = 16 << 20;
+/// Or with the one that takes reading them beyond this time, since other writes wait meanwhile.
+const SLICE_TIME: Duration = Duration::from_millis(50);
 const TABLE_NAME_BYTES_MAX: usize = 250;
 
 static GENERATION: AtomicU64 = AtomicU64::new(0);
@@ -239,6 +242,8 @@ struct Slice {
     records: Vec<(Key, Vec<Option<Vec<u8>>>)>,
     /// Bytes of the values.
     bytes: usize,
+    /// Whether no record is left after these.
+    is_last: bool,
 }
 
 impl Slice {
@@ -251,7 +256,9 @@ impl Slice {
     ) -> Result<Slice, Error> {
         let names: Vec<Box<[u8]>> = indexes.iter().map(|i| json::escaped(&i.attribute)).collect();
         let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_bytes()));
-        let (mut slice, mut stored) = (Slice { records: Vec::new(), bytes: 0 }, Vec::new());
+        let until = Instant::now() + SLICE_TIME;
+        let mut slice = Slice { records: Vec::new(), bytes: 0, is_last: false };
+        let mut stored = Vec::new();
         for item in table.records().range(txn, &(start, Bound::Unbounded))? {
             let (key, value) = item?;
             let (key, body) = (Key::from_stored(key), record::read(value)?.body);
@@ -263,15 +270,12 @@ impl Slice {
             let values = values.collect::<Result<Vec<_>, Error>>()?;
             slice.bytes += values.iter().flatten().map(Vec::len).sum::<usize>();
             slice.records.push((key, values));
-            if slice.is_full() {
-                break;
+            let is_large = slice.records.len() >= SLICE_RECORDS || slice.bytes >= SLICE_BYTES;
+            if is_large || until <= Instant::now() {
+                return Ok(slice);
             }
         }
-        Ok(slice)
-    }
-
-    fn is_full(&self) -> bool {
-        self.records.len() >= SLICE_RECORDS || self.bytes >= SLICE_BYTES
+        Ok(Slice { is_last: true, ..slice })
     }
 
     /// Adds the records to the indexes; returns the last key while there may be more.
@@ -281,8 +285,7 @@ impl Slice {
                 index.follow(txn, key, [None, value.as_deref()])?;
             }
         }
-        let is_full = self.is_full();
-        Ok(self.records.pop().filter(|_| is_full).map(|(key, _)| key))
+        Ok(self.records.pop().filter(|_| !self.is_last).map(|(key, _)| key))
     }
 }
 

@@ -68,6 +68,11 @@ impl Fields {
         &self.all[at].kind
     }
 
+    /// Whether expressions are evaluated to take them out of a record.
+    pub(crate) fn evaluates(&self) -> bool {
+        self.all.iter().any(|field| field.computed.is_some())
+    }
+
     /// Takes the fields out of a record's body.
     pub(crate) fn extract<'t>(&self, body: &'t [u8], values: &mut Values<'t>) {
         json::extract(body, &self.names, &mut values.stored);
@@ -121,6 +126,15 @@ impl Node {
                 let (hop, node) = &**related;
                 hop.any(values, lookups, &mut |values| node.holds(&hop.fields, values, lookups))
             }
+        }
+    }
+
+    /// Whether expressions are evaluated on related records to test it.
+    pub(crate) fn evaluates(&self) -> bool {
+        match self {
+            Node::And(nodes) | Node::Or(nodes) => nodes.iter().any(Node::evaluates),
+            Node::Test(_) => false,
+            Node::Related(related) => related.0.fields.evaluates() || related.1.evaluates(),
         }
     }
 

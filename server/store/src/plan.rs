@@ -97,6 +97,19 @@ impl Plan {
         !self.residual.is_empty() || !self.sort.is_empty() || is_guarded
     }
 
+    /// Whether expressions are evaluated for the records that are read or for those related to them.
+    pub(crate) fn evaluates(&self) -> bool {
+        let mut guards = self.branches.iter().filter_map(|branch| branch.guard.as_ref());
+        let by_path = |field: &SortField| match field {
+            SortField::PrimaryKey { .. } => false,
+            SortField::Field { path, .. } => path.hops.iter().any(|hop| hop.fields.evaluates()),
+        };
+        self.fields.evaluates()
+            || self.residual.iter().any(Node::evaluates)
+            || guards.any(Node::evaluates)
+            || self.sort.iter().any(by_path)
+    }
+
     /// Whether a record meets the query, however it was found.
     pub(crate) fn holds<'t>(
         &self,

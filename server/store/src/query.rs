@@ -1,6 +1,7 @@
 //! Running a query in slices, each with a read transaction of its own.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use std::vec;
 
 use crate::database::ReadTxn;
@@ -75,6 +76,9 @@ pub struct Sort {
 /// Bytes of bodies that one step reads, wanted or not, before it returns.
 const EXAMINED_BYTES_MAX: usize = 16 << 20;
 
+/// A step for which expressions are evaluated ends with the record that takes it beyond this time.
+const EVALUATING_TIME_MAX: Duration = Duration::from_millis(20);
+
 /// How much one step may do before it returns; it always does something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
@@ -126,6 +130,8 @@ struct Spent {
     budget: Budget,
     rows: usize,
     bytes: usize,
+    /// When it ends, where records cost more than their number tells.
+    until: Option<Instant>,
 }
 
 impl QueryRun {
@@ -181,7 +187,8 @@ impl QueryRun {
     ) -> Result<Step, Error> {
         self.table.check(txn)?;
         self.check_indexes()?;
-        let mut spent = Spent { budget, rows: 0, bytes: 0 };
+        let until = self.plan.evaluates().then(|| Instant::now() + EVALUATING_TIME_MAX);
+        let mut spent = Spent { budget, rows: 0, bytes: 0, until };
         loop {
             let step = match &self.phase {
                 Phase::Scanning { branch, .. } => {
@@ -323,7 +330,9 @@ impl QueryRun {
 
 impl Spent {
     fn is_over(&self) -> bool {
-        self.rows >= self.budget.rows_max || self.bytes >= self.budget.bytes_max
+        self.rows >= self.budget.rows_max
+            || self.bytes >= self.budget.bytes_max
+            || self.until.is_some_and(|until| until <= Instant::now())
     }
 }
 

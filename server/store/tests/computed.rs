@@ -6,17 +6,21 @@ mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use common::{attribute, commit, compare, delete, number, options, patch, put, run, schema};
 use harper_store::{
-    Attribute, Comparator, Computed, Database, Error, Evaluate, Evaluator, Filter, Hooks, Kind,
-    NoValue, Prepared, Query, Sort, Store, Table, TableSchema,
+    Attribute, Budget, Comparator, Computed, Database, Error, Evaluate, Evaluator, Filter, Hooks,
+    Kind, NoValue, Prepared, Query, Sort, Step, Store, Table, TableSchema,
 };
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
 /// For this number nothing has a value.
 const BROKEN: i64 = 666;
+
+/// For this one it takes a while to make it.
+const SLOW: i64 = 1000;
 
 /// `n` times the number that is the expression; `odd` is another number each time.
 #[derive(Default)]
@@ -26,6 +30,10 @@ impl Evaluate for Times {
     fn evaluate(&self, computed: &Computed, record: &str) -> Result<String, NoValue> {
         let record: Json = serde_json::from_str(record).unwrap();
         Ok(match (computed.from.parse::<i64>(), record["n"].as_i64()) {
+            (_, Some(SLOW)) => {
+                std::thread::sleep(Duration::from_millis(5));
+                String::from("1")
+            }
             (_, Some(BROKEN)) => return Err(NoValue("it is too slow".into())),
             (Ok(factor), Some(n)) => (factor * n).to_string(),
             (Err(_), _) => self.0.fetch_add(1, Ordering::Relaxed).to_string(),
@@ -183,4 +191,32 @@ fn a_record_without_a_value_meets_no_condition_and_no_index_is_made_without_it()
     commit(&database, delete(&table, "bad")).unwrap();
     database.define(with("10", "", true)).unwrap();
     assert_eq!(found(&database, &table, above(85)), ["9", "10"]);
+}
+
+#[test]
+fn a_step_ends_early_when_values_are_slow_to_make() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(&root);
+    let database = store.database("data").unwrap();
+    let table = database.define(with("10", "", false)).unwrap();
+    let slow = format!("{{\"n\":{SLOW}}}");
+    database.commit((0..40).map(|at| put(&table, &at.to_string(), &slow)).collect()).unwrap();
+    let condition = compare("value", Comparator::Equal, number(1));
+    let sort = vec![Sort { via: Vec::new(), attribute: "value".into(), descending: true }];
+    for query in
+        [Query { filter: Some(condition), ..Query::default() }, Query { sort, ..Query::default() }]
+    {
+        let mut run = table.query(query).unwrap();
+        let (mut steps, mut found) = (1, 0);
+        let budget = Budget { rows_max: 1000, bytes_max: usize::MAX };
+        while run.step(&database.read().unwrap(), budget, &mut |_| found += 1).unwrap()
+            == Step::More
+        {
+            steps += 1;
+        }
+        assert_eq!(found, 40);
+        assert!(steps >= 10, "{steps} steps for 200 ms");
+    }
+    database.define(with("10", "", true)).unwrap();
+    assert_eq!(found(&database, &table, compare("value", Comparator::Equal, number(1))).len(), 40);
 }
