@@ -109,6 +109,23 @@ fn queries_have_limits() {
 }
 
 #[test]
+fn a_value_to_compare_with_has_a_limit() {
+    let home = Home::with_schema(SCHEMA);
+    let server = home.launch().set("query.valueBytesMax=10").start();
+    let client = server.client();
+    client.put("/Dog/1", r#"{"name":"0123456789"}"#).expect(204);
+    assert_eq!(client.get("/Dog/?name=ct=0123456789&select(id)").text(), r#"["1"]"#);
+    let refused = client.get("/Dog/?id=1&(age=1|name=ct=0123456789a)").expect(400);
+    assert!(refused.error().contains("a value of 11 bytes, at most 10"), "{refused}");
+    let body =
+        r#"{"conditions":[{"attribute":"name","comparator":"contains","value":"0123456789a"}]}"#;
+    client.request("QUERY", "/Dog/").json(body).send().expect(400);
+    client.delete("/Dog/?name=ne=0123456789a").expect(400);
+    client.get("/Dog/1").expect(200);
+    assert_eq!(server.metric("harper_rejected_total{reason=\"value_bytes\"}"), 3.0);
+}
+
+#[test]
 fn a_search_without_an_index_is_bounded() {
     let home = Home::with_schema(SCHEMA);
     let server = home.launch().set("query.scanRecordsMax=10").start();
