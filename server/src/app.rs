@@ -10,6 +10,7 @@ use crate::auth::users::{Users, UsersError};
 use crate::components::{self, Application};
 use crate::computed::Expressions;
 use crate::health::Health;
+use crate::hub::Hub;
 use crate::listen::Reach;
 use crate::metrics::Metrics;
 use crate::pool::Pool;
@@ -21,7 +22,7 @@ use crate::worker::Common;
 use crate::workers::Workers;
 use crate::{admin, cpu};
 use harper_config::Config;
-use harper_store::{Durability, Hooks, Store};
+use harper_store::{Durability, Hooks, Observer, Observing, Store};
 pub(crate) use listeners::Addresses;
 use listeners::Listeners;
 use std::cell::RefCell;
@@ -152,7 +153,7 @@ impl App {
     /// The first thing that could not be opened, bound or started.
     pub(crate) fn start(plan: Plan) -> Result<Self, StartError> {
         let Plan { config, root, applications, reach, credentials, certificates } = plan;
-        let (store, expressions) = open_store(&root, &config)?;
+        let (store, expressions, hub) = open_store(&root, &config)?;
         let system = store.database("system")?;
         let authority = Authority::open(&system, &root.join("keys"), &config.authentication)?;
         let authority = Arc::new(authority);
@@ -188,6 +189,7 @@ impl App {
             connections: Arc::default(),
             bodies_bytes: Arc::default(),
             health: Arc::clone(&health),
+            hub,
         };
         let workers = Workers::start(common, endpoints, count).map_err(StartError::system)?;
         let cgroup_root = config.borrow().threads.cgroup_root.clone();
@@ -313,14 +315,16 @@ fn random_key() -> Result<[u8; 32], StartError> {
     Ok(key)
 }
 
-fn open_store(root: &Path, config: &Config) -> Result<(Store, Expressions), StartError> {
+fn open_store(root: &Path, config: &Config) -> Result<(Store, Expressions, Arc<Hub>), StartError> {
     std::fs::create_dir_all(root)
         .map_err(|error| StartError::File { path: root.display().to_string(), error })?;
     let path = config.storage.path.clone().unwrap_or_else(|| root.join("database"));
-    let expressions = Expressions::new(&config.computed);
-    let hooks = Hooks { evaluator: expressions.evaluator(), ..Hooks::default() };
+    let (expressions, hub) = (Expressions::new(&config.computed), Arc::new(Hub::default()));
+    let observer: Arc<dyn Observer> = Arc::<Hub>::clone(&hub);
+    let observing = Observing::by(observer);
+    let hooks = Hooks { evaluator: expressions.evaluator(), observing };
     let store = Store::open_with(root, &path, store_options(config), hooks)?;
-    Ok((store, expressions))
+    Ok((store, expressions, hub))
 }
 
 fn store_options(config: &Config) -> harper_store::Options {

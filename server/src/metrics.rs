@@ -1,12 +1,15 @@
 //! What the server counts. Each worker writes plain counters of its own; one collector sums them when scraped.
 //! Nothing on the request path is shared between threads.
 
+mod realtime;
 mod tls;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
 };
+use realtime::RealtimeMetrics;
+pub(crate) use realtime::{CatchUp, Dropped, Protocol};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -127,6 +130,8 @@ pub(crate) enum Rejected {
     ComputedValue,
     /// `query.valueBytesMax`.
     ValueBytes,
+    /// `realtime.subscriptionsMax`.
+    Subscriptions,
 }
 
 const CLOSED: [&str; 5] = ["normal", "idle", "timeout", "error", "drain"];
@@ -155,6 +160,7 @@ const REJECTED: &[&str] = &[
     "response_time",
     "computed_value",
     "value_bytes",
+    "subscriptions",
 ];
 
 /// The counters of one worker.
@@ -167,6 +173,8 @@ pub(crate) struct WorkerMetrics {
     rejected: [Count; REJECTED.len()],
     /// TLS handshakes.
     pub tls: TlsMetrics,
+    /// Subscriptions.
+    pub realtime: RealtimeMetrics,
     /// Requests being answered.
     pub in_flight: Level,
     /// Open application connections.
@@ -266,6 +274,7 @@ impl Collector for Metrics {
         ));
         families.extend(self.credentials());
         families.extend(self.tls());
+        families.extend(self.realtime());
         let panics = self.sum(|worker| worker.panics.get());
         families.push(counter(
             "harper_panics_total",
@@ -307,27 +316,15 @@ impl Metrics {
     }
 
     fn durations(&self) -> MetricFamily {
-        let mut histogram = Histogram::default();
-        let mut cumulative = 0;
-        let mut buckets = Vec::with_capacity(SECONDS.len());
-        for (index, bound) in SECONDS.iter().enumerate() {
-            cumulative += self.sum(|worker| worker.durations[index].get()) as u64;
-            let mut bucket = Bucket::default();
-            bucket.set_upper_bound(*bound);
-            bucket.set_cumulative_count(cumulative);
-            buckets.push(bucket);
-        }
-        cumulative += self.sum(|worker| worker.durations[SECONDS.len()].get()) as u64;
-        histogram.set_bucket(buckets);
-        histogram.set_sample_count(cumulative);
-        histogram.set_sample_sum(self.sum(|worker| worker.duration_nanos.get()) / 1e9);
-        let mut metric = Metric::default();
-        metric.set_histogram(histogram);
-        family(
+        let counts: Vec<_> = (0..=SECONDS.len())
+            .map(|index| self.sum(|worker| worker.durations[index].get()) as u64)
+            .collect();
+        histogram(
             "harper_http_request_duration_seconds",
             "Time from a request's head to its answer's head.",
-            MetricType::HISTOGRAM,
-            vec![metric],
+            &SECONDS,
+            &counts,
+            self.sum(|worker| worker.duration_nanos.get()) / 1e9,
         )
     }
 
@@ -426,6 +423,33 @@ pub(crate) fn counter(name: &str, help: &str, value: f64) -> MetricFamily {
 #[must_use]
 pub(crate) fn gauge(name: &str, help: &str, value: f64) -> MetricFamily {
     family(name, help, MetricType::GAUGE, vec![gauge_metric(&[], value)])
+}
+
+/// A family of one histogram: `counts` of what lay within each of the bounds and not within the one before, then of what
+/// lay beyond all; `sum` of the values.
+#[must_use]
+pub(crate) fn histogram(
+    name: &str,
+    help: &str,
+    bounds: &[f64],
+    counts: &[u64],
+    sum: f64,
+) -> MetricFamily {
+    let mut cumulative = 0;
+    let buckets = bounds.iter().zip(counts).map(|(bound, count)| {
+        cumulative += count;
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(*bound);
+        bucket.set_cumulative_count(cumulative);
+        bucket
+    });
+    let mut histogram = Histogram::default();
+    histogram.set_bucket(buckets.collect());
+    histogram.set_sample_count(counts.iter().sum());
+    histogram.set_sample_sum(sum);
+    let mut metric = Metric::default();
+    metric.set_histogram(histogram);
+    family(name, help, MetricType::HISTOGRAM, vec![metric])
 }
 
 /// One counter with its labels.

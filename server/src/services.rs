@@ -6,6 +6,7 @@ use crate::auth::users::User;
 use crate::error::{Answer, Code, Failure};
 use crate::exchange::Request;
 use crate::headers::AnswerHeaders;
+use crate::hub::Local;
 use crate::lag::Lag;
 use crate::metrics::{Rejected, WorkerMetrics};
 use crate::pool::{Pool, PoolError};
@@ -33,6 +34,8 @@ pub(crate) struct Services {
     pub headers: AnswerHeaders,
     /// Bytes of larger request bodies that the process holds now.
     pub bodies_bytes: Arc<AtomicUsize>,
+    /// This worker's subscriptions.
+    pub subscriptions: Rc<Local>,
     /// How late this worker is.
     pub lag: Rc<Lag>,
     /// Whether connections end with their next answer: the process stops, or this worker is one too many.

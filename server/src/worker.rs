@@ -9,6 +9,7 @@ use crate::auth::users::User;
 use crate::conn::{self, ConnState, OwnRoutes, Shared, Stream};
 use crate::headers::AnswerHeaders;
 use crate::health::Health;
+use crate::hub::{End, Hub, Local};
 use crate::lag::Lag;
 use crate::listen::Listener;
 use crate::metrics::{Metrics, Rejected, WorkerMetrics};
@@ -82,6 +83,8 @@ pub(crate) struct Common {
     pub bodies_bytes: Arc<AtomicUsize>,
     /// Where a worker says that it lives.
     pub health: Arc<Health>,
+    /// What all workers' subscriptions hear from.
+    pub hub: Arc<Hub>,
 }
 
 /// What one worker has for itself.
@@ -120,8 +123,12 @@ fn run(common: Common, seed: Seed) -> io::Result<()> {
             connections,
             bodies_bytes,
             health,
+            hub,
         } = common;
         let Seed { id: _, metrics, duty } = seed;
+        let limits = config.borrow().realtime;
+        let subscriptions =
+            Local::new(hub, pool.clone(), Arc::clone(&metrics), Arc::clone(&authority), limits);
         let credentials =
             Credentials::new(authority, logins, Arc::clone(&metrics), credentials_key);
         let services = Services {
@@ -132,6 +139,7 @@ fn run(common: Common, seed: Seed) -> io::Result<()> {
             local_user: Rc::new(User::local()),
             headers: AnswerHeaders::new(&config.borrow()),
             bodies_bytes,
+            subscriptions: Rc::clone(&subscriptions),
             lag: Rc::new(Lag::new(Instant::now())),
             is_ending: Rc::default(),
         };
@@ -150,6 +158,7 @@ fn run(common: Common, seed: Seed) -> io::Result<()> {
             health,
         });
         spawn_local(Rc::clone(&worker).keep_time());
+        spawn_local(subscriptions.run());
         spawn_local(Rc::clone(&worker).follow_routes(routes));
         spawn_local(Rc::clone(&worker).follow_config(config));
         worker.serve(duty).await;
@@ -188,6 +197,7 @@ impl Worker {
             self.shared.metrics.lag_nanos.store(nanos(late), Ordering::Relaxed);
             self.shared.coarse_now.set(now);
             self.health.beat(&self.shared.metrics);
+            self.shared.services().subscriptions.check_rights();
             let is_ending = self.shared.services.borrow().is_ending.get();
             for state in self.open.borrow().values() {
                 state.sweep(now);
@@ -208,6 +218,7 @@ impl Worker {
     async fn follow_config(self: Rc<Self>, mut config: watch::Receiver<Arc<Config>>) {
         while config.changed().await.is_ok() {
             let services = self.shared.services().with_config(config.borrow_and_update().clone());
+            services.subscriptions.configure(services.config.realtime);
             self.shared.services.replace(Rc::new(services));
         }
     }
@@ -220,7 +231,7 @@ impl Worker {
             // the accept loops of the last duty end when these are dropped
             let mut accepting = JoinSet::new();
             let is_retiring = matches!(now, Duty::Retire);
-            self.shared.services.borrow().is_ending.set(!matches!(now, Duty::Serve(_)));
+            self.set_ending(!matches!(now, Duty::Serve(_)));
             match now {
                 Duty::Serve(listeners) => {
                     for listener in listeners.iter() {
@@ -241,6 +252,16 @@ impl Worker {
                 changed = duty.changed() => if changed.is_err() { return },
                 () = self.finished(), if is_retiring => return,
             }
+        }
+    }
+
+    /// Whether connections end with their next answer. Subscriptions end now: they would never be answered.
+    fn set_ending(&self, is_ending: bool) {
+        let services = self.shared.services();
+        services.is_ending.set(is_ending);
+        match is_ending {
+            true => services.subscriptions.end_all(End::Stopping),
+            false => services.subscriptions.reopen(),
         }
     }
 

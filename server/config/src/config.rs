@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use http::{
-    Compression, Cors, HttpLogging, Proxies, RateLimit, RateLimitBy, RequestId, RequestLogFormat,
+    Compression, Cors, EventStream, HttpLogging, Proxies, RateLimit, RateLimitBy, RequestId, RequestLogFormat,
     Timeouts,
 };
 
@@ -55,6 +55,8 @@ pub struct Config {
     pub storage: Storage,
     /// `static.*`
     pub files: Files,
+    /// `realtime.*`
+    pub realtime: Realtime,
     /// `query.*`
     pub query: Query,
     /// `computed.*`
@@ -84,6 +86,8 @@ pub struct Http {
     pub compression_threshold_bytes: usize,
     /// How hard each content coding tries.
     pub compression: Compression,
+    /// Server-Sent Events.
+    pub event_stream: EventStream,
     /// Cross-origin requests.
     pub cors: Cors,
     /// How long a client may take.
@@ -195,6 +199,19 @@ pub struct Files {
     pub recheck_after: Duration,
 }
 
+/// Limits of subscriptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Realtime {
+    /// Open subscriptions of the process.
+    pub subscriptions_max: usize,
+    /// Bytes that wait for one connection.
+    pub outbox_bytes_max: usize,
+    /// Bytes that wait for one worker.
+    pub inbox_bytes_max: usize,
+    /// Bytes that the subscriptions of one worker hold together.
+    pub held_bytes_max: usize,
+}
+
 /// Limits of a query.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Query {
@@ -302,6 +319,12 @@ impl Reader<'_> {
                 cache_bytes_max: self.size("static.cacheBytesMax"),
                 recheck_after: self.millis("static.recheckAfter"),
             },
+            realtime: Realtime {
+                subscriptions_max: self.size("realtime.subscriptionsMax"),
+                outbox_bytes_max: self.size("realtime.outboxBytesMax"),
+                inbox_bytes_max: self.size("realtime.inboxBytesMax"),
+                held_bytes_max: self.size("realtime.heldBytesMax"),
+            },
             query: Query {
                 sort_records_max: self.size("query.sortRecordsMax"),
                 held_bytes_max: self.size("query.heldBytesMax"),
@@ -339,6 +362,7 @@ impl Reader<'_> {
             client_certificates: self.client_certificates(),
             compression_threshold_bytes: self.size("http.compressionThreshold"),
             compression: self.compression(),
+            event_stream: self.event_stream(),
             cors: self.cors("http"),
             timeouts: self.timeouts(),
             header_bytes_max: self.size("http.maxHeaderSize"),

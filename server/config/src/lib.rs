@@ -23,8 +23,8 @@ mod value;
 pub use ciphers::CipherSuite;
 pub use config::{
     Admin, AuthAudit, Authentication, CertificateUser, ClientCertificates, Compression, Computed,
-    Config, Cors, CrlInquiry, Files, Http, Http2, HttpLogging, Inquiry, Logging, OcspInquiry, Oidc,
-    OperationsApi, Otlp, Proxies, Query, RateLimit, RateLimitBy, RequestId, RequestLogFormat,
+    Config, Cors, CrlInquiry, EventStream, Files, Http, Http2, HttpLogging, Inquiry, Logging, OcspInquiry, Oidc,
+    OperationsApi, Otlp, Proxies, Query, RateLimit, RateLimitBy, Realtime, RequestId, RequestLogFormat,
     Revocation, Sessions, Shutdown, Storage, Telemetry, Threads, ThreadsBasis, Throttle, Timeouts,
     TlsListener, Tokens,
 };

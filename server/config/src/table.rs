@@ -81,6 +81,10 @@ pub const KEYS: &[Key] = &[
     key("http.rateLimit.burst", Int(1, 1_000_000_000), "", "Requests that a client which has waited may make at once; as many as in a window when unset.").live(),
     key("http.rateLimit.by", Choice(&["address", "user"]), "address", "Who is one client: an address (a network of 64 bits for IPv6), or a user, and without a login an address. Wrong logins are throttled apart from this.").live(),
     key("http.rateLimit.addressesMax", Int(1000, 100_000_000), "100000", "Clients that are remembered, about 32 bytes each; of more, those that have asked least are forgotten. A change forgets all.").live(),
+    key("http.eventStream.heartbeat", Int(1, 3600), "15", "Seconds after which an event stream (Server-Sent Events) that has nothing to tell sends a comment, so that nothing on the way takes it for dead; half of `http.timeout` when that is less.").live(),
+    key("http.eventStream.retry", Millis, "1000", "Time after which a client is to ask again for an event stream that ended.").live(),
+    key("http.eventStream.names", Bool, "false", "Names the events of a stream by their types (`event: put`), for clients that listen to each by itself. In a browser `onmessage`, which Harper's clients use, does not hear named events.").live(),
+    key("http.eventStream.compression", Bool, "false", "Compresses event streams for clients that accept it, each event by itself; it takes up to 300 KB of memory for each stream.").live(),
     key("http.serverHeader", HeaderValue, "HarperDB", "The `Server` of every answer; an empty text sends none.").live(),
     key("http.serverTiming", Bool, "true", "Tells in `Server-Timing` how long an answer took. Off, nobody can measure from outside what the server does.").live(),
     key("http.securityHeaders", SecurityHeaders, "", "Headers that tell browsers to be careful. Unset: `X-Content-Type-Options: nosniff` alone. `true`: also `Strict-Transport-Security` (over TLS), `Content-Security-Policy`, `X-Frame-Options`, `Referrer-Policy`, `Permissions-Policy`, `Cross-Origin-Opener-Policy` and `Cross-Origin-Resource-Policy`. A mapping changes these, null leaving one out. `false`: none. A header that the application sets stays as it is.").live(),
@@ -252,6 +256,11 @@ pub const KEYS: &[Key] = &[
     // files
     key("static.cacheBytesMax", Bytes, "32M", "Bytes of small files, in each coding that was asked for, that one `static` component holds in memory; 0 reads from the disk each time.").live(),
     key("static.recheckAfter", Millis, "1000", "Time for which a file in memory is sent without a look at the disk.").live(),
+    // subscriptions
+    key("realtime.subscriptionsMax", Int(1, 100_000_000), "100000", "Open subscriptions of the process, over all protocols; one more is refused, over HTTP with 503.").live(),
+    key("realtime.outboxBytesMax", Bytes, "1M", "Events that wait for one connection to take them. Beyond it changes are read from the change log later; messages that are in no log are lost. Connections made after a change of the key follow it.").live(),
+    key("realtime.inboxBytesMax", Bytes, "64M", "Events that wait for one worker to hand them to its subscriptions. Beyond it the worker reads the change log.").live(),
+    key("realtime.heldBytesMax", Bytes, "256M", "Events that all subscriptions of one worker hold together. Beyond it nothing more waits for a connection that has not taken what came before.").live(),
     // limits of queries and of background work
     key("query.sortRecordsMax", Int(1, 100_000_000), "100000", "Records that one query may hold to sort them when no index gives the order; more is answered with 400.").live(),
     key(

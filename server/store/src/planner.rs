@@ -337,7 +337,7 @@ impl Access {
 }
 
 /// Resolves the attributes of a filter on the records of a table.
-fn compile(
+pub(crate) fn compile(
     filter: &Filter,
     table: &Table,
     fields: &mut Fields,

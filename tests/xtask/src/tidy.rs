@@ -39,6 +39,7 @@ const SERVER: &[(&str, &[&str])] = &[
             "cpu",
             "exchange",
             "health",
+            "hub",
             "listen",
             "metrics",
             "pool",
@@ -56,8 +57,8 @@ const SERVER: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
-            "auth", "conn", "headers", "health", "lag", "listen", "metrics", "pool", "route",
-            "services",
+            "auth", "conn", "headers", "health", "hub", "lag", "listen", "metrics", "pool",
+            "route", "services",
         ],
     ),
     ("conn", &["chain", "error", "exchange", "metrics", "route", "services", "tls"]),
@@ -84,12 +85,16 @@ const SERVER: &[(&str, &[&str])] = &[
     ("ops", &["auth", "content", "error", "exchange", "metrics", "reply", "resource", "services"]),
     (
         "resource",
-        &["auth", "coding", "content", "error", "exchange", "metrics", "pool", "reply", "services"],
+        &[
+            "auth", "coding", "content", "error", "exchange", "hub", "metrics", "pool", "reply",
+            "services",
+        ],
     ),
     ("reply", &["content", "error", "exchange"]),
     ("coding", &["content"]),
     ("content", &["error"]),
-    ("services", &["auth", "error", "exchange", "headers", "lag", "metrics", "pool"]),
+    ("services", &["auth", "error", "exchange", "headers", "hub", "lag", "metrics", "pool"]),
+    ("hub", &["auth", "content", "error", "metrics", "pool"]),
     ("auth", &["error", "metrics", "pool", "telemetry", "tls"]),
     ("otlp", &["exchange", "tls"]),
     ("exchange", &["auth", "error", "tls"]),

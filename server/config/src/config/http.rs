@@ -80,6 +80,19 @@ pub struct Compression {
     pub zstd_level: i32,
 }
 
+/// Server-Sent Events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventStream {
+    /// Time without an event after which a comment is sent.
+    pub heartbeat: Duration,
+    /// Time after which a client is to ask again.
+    pub retry: Duration,
+    /// Whether events are named by their types.
+    pub are_named: bool,
+    /// Whether streams are compressed.
+    pub is_compressed: bool,
+}
+
 /// Cross-origin resource sharing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cors {
@@ -124,6 +137,15 @@ pub enum RequestLogFormat {
 }
 
 impl Reader<'_> {
+    pub(super) fn event_stream(&self) -> EventStream {
+        EventStream {
+            heartbeat: Duration::from_secs(self.number("http.eventStream.heartbeat")),
+            retry: self.millis("http.eventStream.retry"),
+            are_named: self.flag("http.eventStream.names"),
+            is_compressed: self.flag("http.eventStream.compression"),
+        }
+    }
+
     pub(super) fn compression(&self) -> Compression {
         Compression {
             brotli_quality: self.number("http.compression.brotliQuality") as u32,
