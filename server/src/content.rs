@@ -18,7 +18,7 @@ mod yaml;
 
 pub(crate) use body::{BodyType, Limits, Shape, content, of_body, to_json, unsupported};
 pub(crate) use list::{Columns, List};
-pub(crate) use negotiate::weighted;
+pub(crate) use negotiate::{prefers_event_stream, weighted};
 
 use crate::error::{Answer, Failure};
 use harper_store::TableSchema;

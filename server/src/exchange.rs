@@ -241,6 +241,8 @@ pub(crate) struct Body {
     tail: Tail,
     /// Whether this is the result of a query: such bodies are compressed whatever their size.
     pub is_query_result: bool,
+    /// Whether this is an event stream: its parts come when something happens, and must not wait for one another.
+    pub is_event_stream: bool,
 }
 
 #[derive(Default)]
@@ -308,6 +310,13 @@ impl Body {
     #[must_use]
     pub(crate) fn query_result(mut self) -> Self {
         self.is_query_result = true;
+        self
+    }
+
+    /// Marks the body as an event stream.
+    #[must_use]
+    pub(crate) fn event_stream(mut self) -> Self {
+        self.is_event_stream = true;
         self
     }
 

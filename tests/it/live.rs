@@ -2,5 +2,5 @@
 
 mod cases;
 mod config;
-mod fixture;
+pub(crate) mod fixture;
 mod workers;

@@ -23,6 +23,7 @@ mod crash;
 mod data;
 mod dev;
 mod drain;
+mod events;
 mod expiry;
 mod files;
 mod h2;

@@ -24,8 +24,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use http::{
-    Compression, Cors, EventStream, HttpLogging, Proxies, RateLimit, RateLimitBy, RequestId, RequestLogFormat,
-    Timeouts,
+    Compression, Cors, EventStream, HttpLogging, Proxies, RateLimit, RateLimitBy, RequestId,
+    RequestLogFormat, Timeouts,
 };
 
 pub use telemetry::{Otlp, Telemetry};

@@ -23,10 +23,10 @@ mod value;
 pub use ciphers::CipherSuite;
 pub use config::{
     Admin, AuthAudit, Authentication, CertificateUser, ClientCertificates, Compression, Computed,
-    Config, Cors, CrlInquiry, EventStream, Files, Http, Http2, HttpLogging, Inquiry, Logging, OcspInquiry, Oidc,
-    OperationsApi, Otlp, Proxies, Query, RateLimit, RateLimitBy, Realtime, RequestId, RequestLogFormat,
-    Revocation, Sessions, Shutdown, Storage, Telemetry, Threads, ThreadsBasis, Throttle, Timeouts,
-    TlsListener, Tokens,
+    Config, Cors, CrlInquiry, EventStream, Files, Http, Http2, HttpLogging, Inquiry, Logging,
+    OcspInquiry, Oidc, OperationsApi, Otlp, Proxies, Query, RateLimit, RateLimitBy, Realtime,
+    RequestId, RequestLogFormat, Revocation, Sessions, Shutdown, Storage, Telemetry, Threads,
+    ThreadsBasis, Throttle, Timeouts, TlsListener, Tokens,
 };
 pub use docs::{json_schema, markdown};
 pub use keys::{Key, Kind, Reload, Support, find, find_by_env};

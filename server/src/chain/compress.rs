@@ -23,7 +23,7 @@ pub(super) async fn body(services: &Services, request: &Request, response: &mut 
     }
     let Accepted { coding, plain } = coding::accepted(&request.head.headers);
     match coding {
-        Some(coding) if !plain || is_worth_it(response, threshold) => {
+        Some(coding) if !plain || is_worth_it(services, response) => {
             encode(services, coding, response).await;
         }
         None if !plain && is_read(request, response) => *response = refused(request),
@@ -38,9 +38,14 @@ fn can_be_coded(response: &Response) -> bool {
         && !response.headers().contains_key(header::CONTENT_ENCODING)
 }
 
-/// Results of queries are compressed whatever their size, other streams never: they set their own length or pace.
-fn is_worth_it(response: &Response, threshold: usize) -> bool {
-    let body = response.body();
+/// Results of queries are compressed whatever their size, event streams where that is configured, other streams never:
+/// they set their own length or pace.
+fn is_worth_it(services: &Services, response: &Response) -> bool {
+    let (http, body) = (&services.config.http, response.body());
+    if body.is_event_stream {
+        return http.event_stream.is_compressed;
+    }
+    let threshold = http.compression_threshold_bytes;
     let is_large = body.len().is_some_and(|len| len > threshold);
     (body.is_query_result || is_large) && !is_dense(response.headers())
 }
@@ -113,6 +118,10 @@ fn encode_stream(chunks: Chunks, encoder: Encoder, pool: Pool) -> Chunks {
             let last = Bytes::from(encoder.finish().map_err(broken)?);
             return Ok(Some((last, (chunks, None, pool))));
         };
+        if chunk.len() <= INLINE_BYTES_MAX {
+            let part = encoder.push(&chunk).map_err(broken)?;
+            return Ok(Some((Bytes::from(part), (chunks, Some(encoder), pool))));
+        }
         let work = pool.go_on(move || encoder.push(&chunk).map(|part| (encoder, part)));
         let (encoder, part) =
             work.await.map_err(|error| BodyError(error.to_string()))?.map_err(broken)?;

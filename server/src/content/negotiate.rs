@@ -24,21 +24,47 @@ impl Media {
     }
 }
 
+/// The media type of event streams, which is no form of a single value: only who names it gets one.
+const EVENT_STREAM: &str = "text/event-stream";
+
+/// Whether the request prefers an event stream to every type of [`Media::ALL`], by the rules for those.
+#[must_use]
+pub(crate) fn prefers_event_stream(headers: &HeaderMap) -> bool {
+    let fields = headers.get_all(header::ACCEPT).iter().filter_map(|field| field.to_str().ok());
+    let accept = fields.collect::<Vec<_>>().join(",");
+    if !accept.contains(EVENT_STREAM) {
+        return false;
+    }
+    let ranges: Vec<_> = accept.split(',').filter_map(weighted).collect();
+    let named = rank(&ranges, EVENT_STREAM).filter(|(_, exact, _)| *exact == EXACT);
+    named > ranked(&ranges).map(|(rank, _)| rank)
+}
+
+/// How much a type is wanted: its quality, how exactly it is named, and how early.
+type Rank = (u16, u8, Reverse<usize>);
+
 fn best(accept: &str) -> Option<Media> {
     if accept.trim().is_empty() {
         return Some(Media::JSON);
     }
     let ranges: Vec<_> = accept.split(',').filter_map(weighted).collect();
-    let rated = Media::ALL.iter().filter_map(|media| {
-        // the most exact range is the one that counts for a type, RFC 9110 §12.5.1
-        let ranked = ranges.iter().enumerate().filter_map(|(position, (range, quality))| {
-            specificity(range, media.name).map(|exact| (exact, Reverse(position), *quality))
-        });
-        let (exact, position, quality) = ranked.max()?;
-        (quality > 0).then_some(((quality, exact, position), *media))
-    });
+    ranked(&ranges).map(|(_, media)| media)
+}
+
+fn ranked(ranges: &[(&str, u16)]) -> Option<(Rank, Media)> {
+    let rated = Media::ALL.iter().filter_map(|media| Some((rank(ranges, media.name)?, *media)));
     // on an equal rank the earlier type wins
-    rated.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, media)| media)
+    rated.reduce(|best, next| if next.0 > best.0 { next } else { best })
+}
+
+/// None for a type that is not acceptable.
+fn rank(ranges: &[(&str, u16)], name: &str) -> Option<Rank> {
+    // the most exact range is the one that counts for a type, RFC 9110 §12.5.1
+    let ranked = ranges.iter().enumerate().filter_map(|(position, (range, quality))| {
+        specificity(range, name).map(|exact| (exact, Reverse(position), *quality))
+    });
+    let (exact, position, quality) = ranked.max()?;
+    (quality > 0).then_some((quality, exact, position))
 }
 
 /// One item of an `Accept` or `Accept-Encoding` field, and its quality in thousandths (RFC 9110 §12.4.2).
@@ -55,10 +81,13 @@ fn quality(text: &str) -> u16 {
     value.map_or(0, |value| (value * 1000.0).round() as u16)
 }
 
+/// The specificity of a range that is the name itself.
+const EXACT: u8 = 2;
+
 fn specificity(range: &str, name: &str) -> Option<u8> {
     let (kind, _) = name.split_once('/')?;
     if range.eq_ignore_ascii_case(name) {
-        Some(2)
+        Some(EXACT)
     } else if range.strip_suffix("/*").is_some_and(|prefix| prefix.eq_ignore_ascii_case(kind)) {
         Some(1)
     } else {
@@ -90,6 +119,24 @@ mod tests {
         ];
         for (accept, name) in cases {
             assert_eq!(best(accept).map(|media| media.name), Some(name), "{accept}");
+        }
+        for (accept, prefers) in [
+            ("text/event-stream", true),
+            ("text/event-stream, */*;q=0.1", true),
+            ("*/*, text/event-stream", true),
+            ("text/event-stream, application/json", true),
+            ("application/json, text/event-stream", false),
+            ("text/event-stream;q=0.5, application/json", false),
+            ("text/event-stream;q=0.9, application/json;q=0.8", true),
+            ("text/event-stream;q=0", false),
+            ("text/event-stream;q=0, */*", false),
+            ("text/*", false),
+            ("*/*", false),
+            ("", false),
+        ] {
+            let value = accept.parse().unwrap();
+            let headers = HeaderMap::from_iter([(header::ACCEPT, value)]);
+            assert_eq!(prefers_event_stream(&headers), prefers, "{accept}");
         }
         for accept in ["text/html", "application/json;q=0", "image/*", "text/event-stream"] {
             assert_eq!(best(accept), None, "{accept}");

@@ -6,6 +6,7 @@ use super::local::{Feed, Local};
 use super::outbox::{End, What};
 use super::subscription::{Mode, Seat, Start};
 use super::told::{Told, Way};
+use bytes::Bytes;
 use harper_store::{
     Budget, Database, Error, Event, Events, Key, Operation, QueryRun, Record, Step, Stretch, Table,
     TableSchema,
@@ -329,7 +330,7 @@ fn key_of(schema: &TableSchema, body: &[u8]) -> Option<Key> {
 
 /// A record that is there, as an event.
 fn event(table: &Table, key: Key, record: Record<'_>) -> Event {
-    let Record { meta, body } = record;
+    let Record { meta, body, extra } = record;
     Event {
         table: table.identity(),
         sequence: meta.sequence,
@@ -337,9 +338,9 @@ fn event(table: &Table, key: Key, record: Record<'_>) -> Event {
         origin: meta.origin,
         operation: Operation::Put,
         key,
-        body: Some(bytes::Bytes::copy_from_slice(body)),
+        body: Some(Bytes::copy_from_slice(body)),
         is_content: meta.is_content(),
         expires_ms: meta.expires_ms,
-        extra: bytes::Bytes::new(),
+        extra: Bytes::copy_from_slice(extra),
     }
 }

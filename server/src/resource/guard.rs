@@ -68,9 +68,20 @@ pub(crate) fn shown<'a>(view: &View, record: &'a [u8]) -> Answer<Cow<'a, [u8]>> 
     if matches!(view, View::Whole) {
         return Ok(Cow::Borrowed(record));
     }
-    let members = json::members(record)
-        .map_err(|error| Failure::internal("a stored record cannot be read", &error))?;
-    let mut out = Vec::with_capacity(record.len());
+    let shown = cut(view, record);
+    shown.map(Cow::Owned).map_err(|e| Failure::internal("a stored record cannot be read", &e))
+}
+
+/// What is shown of bytes that are an object; none of any others.
+#[must_use]
+pub(crate) fn object(view: &View, bytes: &[u8]) -> Option<Vec<u8>> {
+    cut(view, bytes).ok()
+}
+
+/// An object without the members that are not shown.
+fn cut(view: &View, object: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
+    let members = json::members(object)?;
+    let mut out = Vec::with_capacity(object.len());
     out.push(b'{');
     for (name, value) in members.iter().filter(|(name, _)| view.shows_stored(name)) {
         if out.len() > 1 {
@@ -81,7 +92,7 @@ pub(crate) fn shown<'a>(view: &View, record: &'a [u8]) -> Answer<Cow<'a, [u8]>> 
         out.extend_from_slice(value.get().as_bytes());
     }
     out.push(b'}');
-    Ok(Cow::Owned(out))
+    Ok(out)
 }
 
 /// How a body may be written.

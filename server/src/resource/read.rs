@@ -36,12 +36,12 @@ impl TableResource {
     }
 
     /// What a read that selects nothing returns; none for the record as it is stored.
-    pub(super) fn plain(&self, request: &Request) -> Answer<Option<Selection>> {
+    pub(super) fn plain(&self, scope: &Scope<'_>) -> Answer<Option<Selection>> {
         let is_shown = |attribute: &Attribute| attribute.enumerable && attribute.computed.is_some();
         if self.entity().relations.iter().any(|relation| relation.is_enumerable)
             || self.schema.attributes.iter().any(is_shown)
         {
-            return Selection::whole(&self.scope(request));
+            return Selection::whole(scope);
         }
         Ok(None)
     }
@@ -104,7 +104,7 @@ impl TableResource {
     ) -> Answer<Response> {
         let Parsed { query, mut select, explains } = parsed;
         if select.is_none() {
-            select = self.plain(request)?;
+            select = self.plain(&self.scope(request))?;
         }
         let run = self.table.query(query);
         let run = run.map_err(|error| store_failure(&services.metrics, error))?;
@@ -174,7 +174,11 @@ impl TableResource {
 ///
 /// # Errors
 /// 400 for a value that is too long to be looked for in every record.
-fn within(services: &Services, mut parsed: Parsed, prefix: Option<String>) -> Answer<Parsed> {
+pub(super) fn within(
+    services: &Services,
+    mut parsed: Parsed,
+    prefix: Option<String>,
+) -> Answer<Parsed> {
     let harper_config::Query { sort_records_max, scan_records_max, value_bytes_max, .. } =
         services.config.query;
     let bytes = parsed.query.filter.as_ref().map_or(0, Filter::value_bytes);

@@ -177,13 +177,16 @@ impl TableResource {
                 let sentence = "A query has no meaning on a property of a record";
                 Err(Failure::new(Code::InvalidQuery, sentence))
             }
-            None if text.is_empty() => self.plain(request),
+            None if text.is_empty() => self.plain(&self.scope(request)),
             None => {
                 let Parsed { query, select, explains } = query::parse(&self.scope(request), text)?;
                 let selects_only =
                     query.filter.is_none() && query.sort.is_empty() && query.limit.is_none();
                 if selects_only && !explains {
-                    return select.map_or_else(|| self.plain(request), |select| Ok(Some(select)));
+                    return select.map_or_else(
+                        || self.plain(&self.scope(request)),
+                        |select| Ok(Some(select)),
+                    );
                 }
                 let sentence =
                     "On a record only select( ) has a meaning; conditions belong on the collection";

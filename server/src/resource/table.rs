@@ -1,6 +1,7 @@
 //! A table over HTTP: its description, its collection and its records (RFC 9110 §9.3).
 
 use super::binary;
+use super::event_stream;
 use super::extension;
 use super::failure::store_failure;
 use super::guard;
@@ -121,7 +122,13 @@ impl TableResource {
             // what the path asks for takes the place of what the header does
             request.head.headers.insert(header::ACCEPT, HeaderValue::from_static(media.name));
         }
-        match Target::parse(rest, has_query, declares)? {
+        let target = Target::parse(rest, has_query, declares)?;
+        if event_stream::is_wanted(request)
+            && let Some(filter) = self.watched(services, &target)?
+        {
+            return self.event_stream(services, request, filter);
+        }
+        match target {
             Target::Property(id, name) => {
                 let bytes = self.schema.attribute(&name).filter(|found| binary::is_binary(found));
                 match bytes {

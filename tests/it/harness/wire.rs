@@ -97,24 +97,31 @@ impl<S: Read + Write> Wire<S> {
     pub(crate) fn chunks(&mut self) -> Option<Vec<Vec<u8>>> {
         let mut chunks = Vec::new();
         loop {
-            let end = loop {
-                match self.received.windows(2).position(|bytes| bytes == b"\r\n") {
-                    Some(end) => break end + 2,
-                    None => self.read_more()?,
-                }
-            };
-            let line = String::from_utf8(self.take(end)?).unwrap();
-            let length = usize::from_str_radix(line.trim(), 16).unwrap();
-            let chunk = self.take(length)?;
-            self.take(2)?;
-            if length == 0 {
+            let chunk = self.chunk()?;
+            if chunk.is_empty() {
                 return Some(chunks);
             }
             chunks.push(chunk);
         }
     }
 
-    fn take(&mut self, length: usize) -> Option<Vec<u8>> {
+    /// Reads the next chunk of a chunked body, which is empty at its end; none when the connection ends before.
+    pub(crate) fn chunk(&mut self) -> Option<Vec<u8>> {
+        let end = loop {
+            match self.received.windows(2).position(|bytes| bytes == b"\r\n") {
+                Some(end) => break end + 2,
+                None => self.read_more()?,
+            }
+        };
+        let line = String::from_utf8(self.take(end)?).unwrap();
+        let length = usize::from_str_radix(line.trim(), 16).unwrap();
+        let chunk = self.take(length)?;
+        self.take(2)?;
+        Some(chunk)
+    }
+
+    /// Reads so many bytes.
+    pub(crate) fn take(&mut self, length: usize) -> Option<Vec<u8>> {
         while self.received.len() < length {
             self.read_more()?;
         }

@@ -5,6 +5,7 @@ mod chain;
 mod computed;
 mod content;
 mod http;
+mod realtime;
 mod rest;
 mod storage;
 mod threads;
@@ -23,6 +24,7 @@ const SHARED: &[&[Case]] = &[
     computed::CASES,
     content::CASES,
     http::CASES,
+    realtime::CASES,
     storage::CASES,
     rest::CASES,
     threads::CASES,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Dotted keys and their values.
-pub(super) type Pairs<'a> = &'a [(&'a str, Value)];
+pub(crate) type Pairs<'a> = &'a [(&'a str, Value)];
 
 /// What every file of these tests holds. The control groups are a directory that a test can write.
 fn base(home: &Home) -> Value {
@@ -18,7 +18,7 @@ fn base(home: &Home) -> Value {
 }
 
 /// A home with three tables.
-pub(super) fn home() -> Arc<Home> {
+pub(crate) fn home() -> Arc<Home> {
     let home = Home::with_schema(
         "type Dog @table @export { id: ID @primaryKey name: String motherId: ID pups: [Dog] @relationship(to: motherId) }\n\
          type Brief @table(expiration: 0.2) @export { id: ID @primaryKey }\n\
@@ -34,20 +34,20 @@ pub(super) fn home() -> Arc<Home> {
 }
 
 /// A running server and its configuration file.
-pub(super) struct Live {
-    pub(super) server: Server,
-    pub(super) home: Arc<Home>,
+pub(crate) struct Live {
+    pub(crate) server: Server,
+    pub(crate) home: Arc<Home>,
 }
 
 impl Live {
     /// A server with one worker, one table and a file with nothing special.
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let home = home();
         Self::start_with(home, &[])
     }
 
     /// A server that starts with these keys.
-    pub(super) fn start_with(home: Arc<Home>, pairs: Pairs<'_>) -> Self {
+    pub(crate) fn start_with(home: Arc<Home>, pairs: Pairs<'_>) -> Self {
         limit_cpu(&home, "max");
         write(&home, pairs);
         let file = path(&home).display().to_string();
@@ -56,17 +56,17 @@ impl Live {
         Self { server, home }
     }
 
-    pub(super) fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         self.server.client()
     }
 
-    pub(super) fn wire(&self) -> Wire {
+    pub(crate) fn wire(&self) -> Wire {
         self.server.wire()
     }
 
     /// Rewrites the file to these keys and the base, and has the server read it.
     #[track_caller]
-    pub(super) fn set(&self, pairs: Pairs<'_>) {
+    pub(crate) fn set(&self, pairs: Pairs<'_>) {
         let before = self.reloads();
         write(&self.home, pairs);
         self.server.signal(Signal::HUP);
@@ -74,30 +74,30 @@ impl Live {
     }
 
     /// Reloads so far, taken and refused.
-    pub(super) fn reloads(&self) -> f64 {
+    pub(crate) fn reloads(&self) -> f64 {
         self.server.metric("harper_config_reloads_total")
             + self.server.metric("harper_config_reload_failures_total")
     }
 }
 
 /// Limits the CPU of the server as cgroup v2 shows it: `max`, or microseconds in 100 ms.
-pub(super) fn limit_cpu(home: &Home, quota: &str) {
+pub(crate) fn limit_cpu(home: &Home, quota: &str) {
     home.write("cgroup/cpu.max", format!("{quota} 100000\n"));
 }
 
 /// Where the file is.
-pub(super) fn path(home: &Home) -> PathBuf {
+pub(crate) fn path(home: &Home) -> PathBuf {
     home.path("harperdb-config.yaml")
 }
 
 /// Exchanges the file for one with these keys and the base, as a careful editor does.
-pub(super) fn write(home: &Home, pairs: Pairs<'_>) {
+pub(crate) fn write(home: &Home, pairs: Pairs<'_>) {
     let new = home.write("new-config.yaml", text(home, pairs));
     std::fs::rename(new, path(home)).unwrap();
 }
 
 /// The text of such a file: JSON, which is YAML.
-pub(super) fn text(home: &Home, pairs: Pairs<'_>) -> String {
+pub(crate) fn text(home: &Home, pairs: Pairs<'_>) -> String {
     let mut root = base(home);
     for (name, value) in pairs {
         let mut node = &mut root;
