@@ -216,7 +216,7 @@ pub const KEYS: &[Key] = &[
         "storage.treesMax",
         Int(8, 10_000),
         "128",
-        "Tables and indexes, counted together, that one database may have. A larger number slows every read.",
+        "Tables and indexes, counted together, that one database may have. A larger number slows the first read after a write.",
     ),
     key("storage.queueMax", Int(1, 1_000_000), "4096", "Write requests that may wait for one database; one more is answered with 503."),
     key(

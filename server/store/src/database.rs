@@ -10,16 +10,18 @@ use std::thread::{self, JoinHandle};
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Sender, TrySendError, bounded};
+use heed::RwTxn;
 
 use crate::catalog::{self, Entry, db_name};
 use crate::computed::Evaluator;
 use crate::define;
-use crate::env::{self, Environment, Handle, Reading};
+use crate::env::{self, Environment, Handle, Lent, Reading};
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::load::{self, Load};
 use crate::migrate;
 use crate::options::CurrentOptions;
+use crate::readers::Readers;
 use crate::side::{self, SideOp, Transaction};
 use crate::space::Space;
 use crate::stats::{Counters, DatabaseStats};
@@ -47,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) number: u32,
     epoch: u64,
     pub(crate) environment: Environment,
+    pub(crate) readers: Readers,
     pub(crate) meta: Handle,
     pub(crate) log: Handle,
     pub(crate) side: Handle,
@@ -62,7 +65,7 @@ pub(crate) struct Shared {
 /// A read transaction: the database as it was when this was opened, for as long as it is held.
 /// Held long, it keeps the writer from using freed pages again and the file grows.
 pub struct ReadTxn<'d> {
-    inner: Reading,
+    inner: Lent<'d>,
     shared: &'d Shared,
     _database: PhantomData<&'d Database>,
 }
@@ -92,6 +95,7 @@ impl Database {
             number: OPENED.fetch_add(1, Ordering::Relaxed),
             epoch,
             environment,
+            readers: Readers::new(environment),
             meta,
             log,
             side,
@@ -296,18 +300,26 @@ impl Shared {
     }
 
     pub(crate) fn read(&self) -> Result<ReadTxn<'_>, Error> {
-        let inner = self.environment.read_txn().map_err(Error::from).inspect_err(|error| {
+        let inner = Lent::new(&self.readers).map_err(Error::from).inspect_err(|error| {
             if matches!(error, Error::Failed) {
                 self.fail();
             }
         })?;
         Ok(ReadTxn { inner, shared: self, _database: PhantomData })
     }
+
+    /// Begins a write transaction, of which there is one at a time. Readers that wait with an older state are ended, so
+    /// that their pages can be used again.
+    pub(crate) fn write(&self) -> Result<RwTxn<'static>, Error> {
+        let txn = self.environment.write_txn()?;
+        self.readers.end_stale();
+        Ok(txn)
+    }
 }
 
 impl ReadTxn<'_> {
     pub(crate) fn inner(&self) -> &Reading {
-        &self.inner
+        self.inner.reading()
     }
 
     pub(crate) fn shared(&self) -> &Shared {

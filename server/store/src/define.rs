@@ -71,7 +71,7 @@ impl Database {
     fn create(&self, schema: TableSchema) -> Result<Table, Error> {
         let shared = &self.shared;
         let ready = schema.indexed().map(|attribute| attribute.name.clone()).collect();
-        let mut txn = shared.environment.write_txn()?;
+        let mut txn = shared.write()?;
         let id = catalog::next_table(&mut txn, shared.meta)?;
         txn.commit()?;
         let expires = schema.expires();
@@ -145,7 +145,7 @@ impl Database {
         }
         let mut after = None;
         loop {
-            let mut txn = shared.environment.write_txn()?;
+            let mut txn = shared.write()?;
             let slice = Slice::read(&txn, table, &unready, after.as_ref())?;
             self.check_room(slice.bytes)?;
             after = slice.write(&mut txn, &unready)?;
@@ -158,7 +158,7 @@ impl Database {
         let expiry = table.state().expiry;
         let entry =
             Entry { id: table.id(), schema: schema.clone(), ready, expires: expiry.is_some() };
-        let mut txn = shared.environment.write_txn()?;
+        let mut txn = shared.write()?;
         catalog::put_entry(&mut txn, shared.meta, &entry)?;
         txn.commit()?;
         let complete = indexes.into_iter().map(|index| {
@@ -231,7 +231,7 @@ fn new_index(
 }
 
 fn clear(shared: &Shared, index: &Index) -> Result<(), Error> {
-    let mut txn = shared.environment.write_txn()?;
+    let mut txn = shared.write()?;
     index.clear(&mut txn)?;
     Ok(txn.commit()?)
 }

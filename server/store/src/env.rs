@@ -1,10 +1,11 @@
-//! LMDB environments: the only file with `unsafe`, and the only one that opens them.
+//! LMDB environments: the only file with `unsafe`, and the only one that opens them; and the life of a read transaction.
 //!
 //! heed ties a database handle to the life of its environment. Environments here live as long as
 //! the process, so each is leaked once; opening a directory again finds the first one. Memory is
 //! bounded by the number of directories ever opened, and the map by their size.
 
 use std::collections::BTreeMap;
+use std::mem::ManuallyDrop;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -14,6 +15,7 @@ use heed::{CommitOrAbort, CommitToken, EnvFlags, EnvOpenOptions, OnCommit, RwTxn
 
 use crate::error::Error;
 use crate::options::{Durability, Options};
+use crate::readers::Readers;
 
 /// An environment; a reader's slot belongs to its transaction, not to a thread.
 pub(crate) type Environment = &'static heed::Env<WithoutTls>;
@@ -99,6 +101,31 @@ fn map(path: &Path, settings: Settings) -> Result<heed::Env<WithoutTls>, Error> 
     // that this process maps it once.
     let environment = unsafe { options.open(path) }?;
     Ok(environment)
+}
+
+/// A read transaction that goes to where it waits for the next reader when it is dropped.
+pub(crate) struct Lent<'d> {
+    reading: ManuallyDrop<Reading>,
+    readers: &'d Readers,
+}
+
+impl<'d> Lent<'d> {
+    pub(crate) fn new(readers: &'d Readers) -> heed::Result<Lent<'d>> {
+        Ok(Lent { reading: ManuallyDrop::new(readers.read()?), readers })
+    }
+
+    pub(crate) fn reading(&self) -> &Reading {
+        &self.reading
+    }
+}
+
+impl Drop for Lent<'_> {
+    #[allow(unsafe_code, reason = "a field cannot be moved out of what is dropped in another way")]
+    fn drop(&mut self) {
+        // SAFETY: this is the only place that takes it, and nothing reads it after a drop.
+        let reading = unsafe { ManuallyDrop::take(&mut self.reading) };
+        self.readers.keep(reading);
+    }
 }
 
 /// Creates or opens named databases and runs `then` in the same write transaction.

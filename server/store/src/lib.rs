@@ -48,6 +48,7 @@ mod plan;
 mod planner;
 mod precondition;
 mod query;
+mod readers;
 mod record;
 mod resolve;
 mod room;

@@ -257,7 +257,7 @@ impl Writer {
     fn transaction(&mut self, requests: &[Request]) -> Result<Vec<Answer>, Error> {
         let shared = self.shared.clone();
         self.applier.collector.begin(requests, shared.options.load().batch_bytes_max);
-        let mut txn = shared.environment.write_txn()?;
+        let mut txn = shared.write()?;
         let (clock, appended) = (self.ledger.clock(), self.ledger.log_appended);
         let mut answers = Vec::with_capacity(requests.len());
         for Request { transaction, .. } in requests {
@@ -371,7 +371,7 @@ impl Writer {
 
     fn prune_alone(&mut self) -> Result<(), Error> {
         let shared = self.shared.clone();
-        let mut txn = shared.environment.write_txn()?;
+        let mut txn = shared.write()?;
         let before = self.ledger.log_bytes;
         self.prune(&mut txn, 0)?;
         if self.ledger.log_bytes == before {

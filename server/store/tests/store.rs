@@ -433,3 +433,62 @@ fn a_table_is_used_with_its_own_database_only() {
     assert!(matches!(table.count(&txn), Err(Error::WrongDatabase { .. })));
     assert!(matches!(commit(&other, delete(&table, "1")), Err(Error::WrongDatabase { .. })));
 }
+
+/// Overwrites a record many times and returns by how many bytes the file has grown.
+fn grown_by_overwriting(fixture: &Fixture, table: &harper_store::Table, between: &dyn Fn()) -> u64 {
+    let database = fixture.database();
+    let used = || fixture.store.as_ref().unwrap().stats()[0].map_bytes_used;
+    let body = format!("{{\"text\":\"{}\"}}", "x".repeat(50_000));
+    let before = used();
+    for _ in 0..40 {
+        commit(&database, put(table, "1", &body)).unwrap();
+        between();
+    }
+    used() - before
+}
+
+#[test]
+fn a_reader_that_waits_is_given_the_newest_state_and_holds_no_pages() {
+    let fixture = Fixture::with(Options { readers_max: 4, ..options() });
+    let database = fixture.database();
+    let table = database.define(schema("T", vec![attribute("id", Kind::Id, false)])).unwrap();
+    let read = || {
+        let txn = database.read().unwrap();
+        table.get(&txn, &key(&table, "1")).unwrap().map(|record| record.meta.version)
+    };
+    // each write is seen by the next read, on the same thread and on another
+    let mut last = None;
+    for _ in 0..20 {
+        let outcome = commit(&database, put(&table, "1", "{}")).unwrap();
+        let version = Some(outcome.meta.version);
+        assert!(version > last && read() == version && read() == version);
+        std::thread::scope(|scope| scope.spawn(|| assert_eq!(read(), version)).join().unwrap());
+        last = version;
+    }
+    let free = grown_by_overwriting(&fixture, &table, &|| {});
+    let with_readers = grown_by_overwriting(&fixture, &table, &|| {
+        read();
+        std::thread::scope(|scope| scope.spawn(read).join().unwrap());
+    });
+    assert!(with_readers < 1 << 20, "{with_readers} with readers, {free} without");
+    let held = database.read().unwrap();
+    assert!(grown_by_overwriting(&fixture, &table, &|| {}) > 2 << 20, "one that is held does");
+    drop(held);
+    // those that wait leave room for those that are needed
+    let open: Vec<_> = (0..4).map(|_| database.read().unwrap()).collect();
+    assert!(matches!(database.read(), Err(Error::Busy)));
+    drop(open);
+}
+
+#[test]
+fn a_reader_that_waits_knows_tables_that_are_made_later() {
+    let fixture = Fixture::new();
+    let database = fixture.database();
+    for name in ["A", "B", "C"] {
+        let attributes = vec![attribute("id", Kind::Id, false), attribute("n", Kind::Int, true)];
+        let table = database.define(schema(name, attributes)).unwrap();
+        let txn = database.read().unwrap();
+        assert_eq!(table.count(&txn).unwrap(), 0);
+        assert!(table.get(&txn, &key(&table, "1")).unwrap().is_none());
+    }
+}
