@@ -20,6 +20,7 @@ const USAGE: &str = "cargo xtask <command>
   unit       unit tests of every crate
   it         black-box tests of the server
   h2         HTTP/2 against every case of its standard (h2spec)
+  tls        what a scanner says of TLS with the default keys (sslyze)
   openapi    the description at /openapi: valid, and kept to (schemathesis)
   kill N     kill -9 under load, N rounds (100 when left out)
   chart      lint the chart and compare what it renders
@@ -56,6 +57,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "unit" => steps::unit(),
         "it" => steps::it(),
         "h2" => steps::h2(),
+        "tls" => steps::tls(),
         "openapi" => steps::openapi(),
         "kill" => steps::kill(rest.first().map_or("100", String::as_str)),
         "chart" => steps::chart(),

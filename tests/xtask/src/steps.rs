@@ -14,6 +14,7 @@ pub(crate) fn all() -> Result<()> {
     quick()?;
     step("openapi", openapi)?;
     step("h2spec", h2)?;
+    step("sslyze", tls)?;
     step("chart", chart)?;
     step("operator", operator)?;
     step("images", images)?;
@@ -57,6 +58,12 @@ pub(crate) fn it() -> Result<()> {
 pub(crate) fn h2() -> Result<()> {
     cargo(&["build", "--quiet", "--package", "harper-server"])?;
     run(command("tests/h2/run.sh", &[]))
+}
+
+/// What a scanner says of TLS with the default keys.
+pub(crate) fn tls() -> Result<()> {
+    cargo(&["build", "--quiet", "--package", "harper-server"])?;
+    run(command("tests/tls/run.sh", &[]))
 }
 
 /// The description of the interface: valid, and kept to by the answers to requests made from it.
