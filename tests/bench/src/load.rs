@@ -2,7 +2,7 @@
 //! whole answer, checks it, and sends the next. The same code drives every server, so what it costs cancels out.
 
 mod http2;
-mod tls;
+pub(crate) mod tls;
 
 use std::{
     cell::{Cell, RefCell},

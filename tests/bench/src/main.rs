@@ -1,6 +1,7 @@
 //! Measures the server beside what it is built on and beside what it replaces, with one client and in one run.
 //! README.md says what each number means.
 
+mod certs;
 mod compare;
 mod compress;
 mod get;
@@ -57,6 +58,8 @@ enum Benchmark {
     Put,
     /// Time from start to ready, and memory at rest.
     Start,
+    /// Certificates that are exchanged under new connections, beside nginx.
+    Certs,
     /// Bytes and CPU of the content codings at each quality, for a 20 kB body.
     Compress,
     /// All of these.
@@ -165,6 +168,7 @@ fn run(benchmark: Benchmark, common: &Common) -> Result<usize> {
         Benchmark::Query => vec![query::run(common)?],
         Benchmark::Put => vec![put::run(common)?],
         Benchmark::Start => vec![start::run(common)?],
+        Benchmark::Certs => vec![certs::run(common)?],
         Benchmark::Compress => vec![compress::run(common)?],
         Benchmark::All => {
             let peers = Peer::value_variants();

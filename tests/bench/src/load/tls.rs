@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// Connects and shakes hands, offering one protocol.
-pub(super) async fn connect(addr: SocketAddr, protocol: &[u8]) -> Result<TlsStream<TcpStream>> {
+pub(crate) async fn connect(addr: SocketAddr, protocol: &[u8]) -> Result<TlsStream<TcpStream>> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
