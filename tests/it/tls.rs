@@ -1,6 +1,6 @@
 //! TLS: certificates, who gets which, and their replacement.
 
-mod certificates;
+pub(crate) mod certificates;
 pub(crate) mod client;
 mod clients;
 mod connection;

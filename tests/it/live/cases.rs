@@ -5,10 +5,12 @@ mod chain;
 mod computed;
 mod content;
 mod http;
+mod http2;
 mod realtime;
 mod rest;
 mod storage;
 mod threads;
+mod tls;
 
 use super::fixture::Live;
 use harper_config::{KEYS, Reload};
@@ -24,10 +26,12 @@ const SHARED: &[&[Case]] = &[
     computed::CASES,
     content::CASES,
     http::CASES,
+    http2::CASES,
     realtime::CASES,
     storage::CASES,
     rest::CASES,
     threads::CASES,
+    tls::CASES,
 ];
 
 /// The cases that need a server of their own.

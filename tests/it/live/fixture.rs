@@ -13,6 +13,9 @@ pub(crate) type Pairs<'a> = &'a [(&'a str, Value)];
 fn base(home: &Home) -> Value {
     json!({
         "authentication": { "authorizeLocal": true },
+        // whoever shows a certificate is asked for one that is known; nobody has to
+        "http": { "securePort": "127.0.0.1:0", "mtls": true },
+        "operationsApi": { "network": { "securePort": "127.0.0.1:0" } },
         "threads": { "count": 1, "cgroupRootForTests": home.path("cgroup") },
     })
 }
