@@ -1,7 +1,7 @@
 //! Media types both ways.
 
 use crate::harness::Reply;
-use crate::{Row, World, differs, later, same};
+use crate::{Row, World, differs, same};
 use serde_json::json;
 
 /// The rows.
@@ -161,7 +161,9 @@ pub(crate) const ROWS: &[Row] = &[
         assert_eq!(w.admin.get("/Dog/coded").json()["name"], "coded");
         w.admin.delete("/Dog/coded").expect(200);
     }),
-    later("Accept: text/event-stream", "real time"),
+    same("Accept: text/event-stream", |w| {
+        assert_eq!(w.stream("/Dog/").headers["content-type"], "text/event-stream");
+    }),
 ];
 
 fn seed(w: &World) {

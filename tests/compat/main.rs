@@ -23,9 +23,13 @@ mod rest;
 #[allow(dead_code, unused_imports, reason = "the other black-box tests use the rest of it")]
 mod shared {
     pub(crate) mod harness;
+    pub(crate) mod events {
+        pub(crate) mod stream;
+    }
 }
 mod table;
 
+use shared::events::stream::Stream;
 use shared::harness::{self, Client, Home, Server};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -71,6 +75,16 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// A stream of events for the administrator.
+    pub(crate) fn stream(&self, target: &str) -> Stream {
+        let login = harness::client::basic(&format!(
+            "{}:{}",
+            harness::server::USERNAME,
+            harness::server::PASSWORD
+        ));
+        Stream::open(&self.server, target, &[("Authorization", &login)])
+    }
+
     /// A server with an application of every kind of table, some roles and some files.
     fn start() -> Self {
         let home = Home::empty();
@@ -136,6 +150,11 @@ fn compressed_bodies() {
 #[test]
 fn resources_and_files() {
     run(resources::ROWS);
+}
+
+#[test]
+fn real_time() {
+    run(resources::REAL_TIME);
 }
 
 #[test]

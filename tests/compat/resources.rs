@@ -1,7 +1,8 @@
 //! Resources of applications, files, and what comes with later parts.
 
 use crate::harness::Reply;
-use crate::{Row, World, differs, later, same};
+use crate::{Row, Stream, World, differs, later, same};
+use serde_json::json;
 
 const JAVASCRIPT: &str = "JavaScript components";
 const REAL: &str = "real time";
@@ -80,10 +81,54 @@ pub(crate) const ROWS: &[Row] = &[
 pub(crate) const REAL_TIME: &[Row] = &[
     later("upgrade and its close codes", REAL),
     later("text and binary frames by type", REAL),
-    later("the form of an event", REAL),
-    later("which subscriptions see what", REAL),
+    same("the form of an event", |w| {
+        w.admin.put("/Dog/told", r#"{"name":"Rex"}"#).expect(204);
+        let mut stream = w.stream("/Dog/told");
+        let event = stream.next().unwrap().data;
+        let members: Vec<_> = event.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(members, ["id", "localTime", "value", "version", "type"]);
+        assert_eq!((&event["id"], &event["type"]), (&json!("told"), &json!("put")));
+        stream.place();
+        w.admin.patch("/Dog/told", r#"{"name":"Max"}"#).expect(204);
+        assert_eq!(stream.next().unwrap().data["value"]["name"], "Max", "the full record");
+        w.admin.delete("/Dog/told").expect(200);
+        let gone = stream.next().unwrap().data;
+        assert_eq!((&gone["type"], gone.get("value")), (&json!("delete"), None));
+    }),
+    differs(
+        "which subscriptions see what",
+        "a record and its changes, or all records and all changes: conditions and select are ignored",
+        "the same, and conditions and select hold for each event",
+        |w| {
+            w.admin.put("/Dog/seen", r#"{"name":"Seen"}"#).expect(204);
+            let mut stream = w.stream("/Dog/?name=Seen&select(id,name)");
+            let seen = json!({"id": "seen", "name": "Seen"});
+            assert_eq!(stream.next().unwrap().data["value"], seen);
+            stream.place();
+            w.admin.put("/Dog/unseen", r#"{"name":"Other"}"#).expect(204);
+            w.admin.delete("/Dog/seen").expect(200);
+            assert_eq!(stream.next().unwrap().short(), "delete seen");
+            w.admin.delete("/Dog/unseen").expect(200);
+        },
+    ),
     later("connect(incoming) of a class", REAL),
-    later("Server-Sent Events", REAL),
+    differs(
+        "Server-Sent Events",
+        "`Accept` exactly `text/event-stream`; bare `data:` lines, no `id`, no heartbeat",
+        "`Accept` is weighed; `data:` as Harper's, with an `id` to go on from, and heartbeats",
+        |w| {
+            let mut stream = w.stream("/Dog/sent");
+            let place = stream.place();
+            w.admin.put("/Dog/sent", "{}").expect(204);
+            let event = stream.next().unwrap();
+            assert_eq!(event.name, "message", "onmessage hears it");
+            assert_ne!(event.id, place);
+            w.admin.delete("/Dog/sent").expect(200);
+            let nobody = Stream::ask(&w.server, "/Dog/", &[]).err().unwrap();
+            assert_eq!(nobody.status, 401, "errors keep their status");
+            assert!(nobody.has("www-authenticate"));
+        },
+    ),
 ];
 
 /// MQTT.

@@ -13,6 +13,7 @@ use harper_store::{
 };
 use std::rc::Rc;
 use std::sync::Arc;
+use tokio::sync::SemaphorePermit;
 use tokio::task::spawn_local;
 
 /// Entries of the log that are read in place.
@@ -148,7 +149,7 @@ async fn records(local: &Rc<Local>, feed: &Feed, seat: &Seat) -> Result<Option<u
     let mut run = feed.table.query(seat.query.clone())?;
     let mut cursor = None;
     loop {
-        room(local, seat).await;
+        let _turn = room(local, seat).await;
         let (table, database) = (feed.table.clone(), Arc::clone(&feed.database));
         let read = match cursor {
             None => page(run, &table, &database, FIRST)?,
@@ -186,6 +187,7 @@ async fn last(
     seat: &Seat,
     count: usize,
 ) -> Result<Option<u64>, Stop> {
+    let _turn = room(local, seat).await;
     let (table, database) = (feed.table.clone(), Arc::clone(&feed.database));
     let filter = seat.filter.clone();
     let stretch = Stretch { entries_max: ENTRIES_MAX, bytes_max: seat.outbox.bytes_max() / 2 };
@@ -205,7 +207,7 @@ async fn last(
 /// Tells what the log has after `cursor`, until the subscription has come as far as the live ones of its table.
 async fn log(local: &Rc<Local>, feed: &Feed, seat: &Seat, mut cursor: u64) -> Result<(), Stop> {
     loop {
-        room(local, seat).await;
+        let _turn = room(local, seat).await;
         let bytes_max = SLICE_BYTES_MAX.min(seat.outbox.bytes_max() / 2);
         let read = slice(local, feed, cursor, seat.filter.clone(), bytes_max).await?;
         for event in read.events {
@@ -256,9 +258,9 @@ pub(super) async fn feed(local: Rc<Local>, feed: Rc<Feed>) {
     }
 }
 
-/// Waits until the connection has taken most of what waits; all of it, when the worker holds too much.
-async fn room(local: &Local, seat: &Seat) {
-    seat.outbox.room(|| local.is_full()).await;
+/// Waits until the connection has taken most of what waits; all of it, when the worker holds too much. One reads at a time.
+async fn room<'s>(local: &Local, seat: &'s Seat) -> Option<SemaphorePermit<'s>> {
+    seat.outbox.room(|| local.is_full()).await
 }
 
 fn tell(local: &Local, seat: &Seat, event: Event, way: Way) {

@@ -11,7 +11,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 /// What an entry takes besides the bytes of its event.
 const ENTRY_BYTES: usize = 64;
@@ -63,6 +63,8 @@ pub(crate) struct Outbox {
     /// Whether something came in since the connection was last woken.
     is_touched: Cell<bool>,
     room: Notify,
+    /// Who reads for a subscription takes it: one at a time fills what room there is.
+    turn: Semaphore,
     metrics: Arc<WorkerMetrics>,
 }
 
@@ -82,6 +84,7 @@ impl Outbox {
             waker: RefCell::default(),
             is_touched: Cell::new(false),
             room: Notify::new(),
+            turn: Semaphore::new(1),
             metrics,
         })
     }
@@ -150,12 +153,16 @@ impl Outbox {
         self.bytes_max
     }
 
-    /// Waits until half of the outbox is free, or all of it while `is_full` says that others hold too much.
-    pub(super) async fn room(&self, is_full: impl Fn() -> bool) {
+    /// Waits until half of the outbox is free, or all of it while `is_full` says that others hold too much. Until what is
+    /// given is dropped, nobody else fills the room.
+    pub(super) async fn room(&self, is_full: impl Fn() -> bool) -> Option<SemaphorePermit<'_>> {
+        // it is never closed
+        let turn = self.turn.acquire().await.ok();
         // nothing is taken between the look and the wait: this is the only thread
         while self.bytes.get() > if is_full() { 0 } else { self.bytes_max / 2 } {
             self.room.notified().await;
         }
+        turn
     }
 }
 
