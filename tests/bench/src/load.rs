@@ -144,7 +144,7 @@ impl Get {
 }
 
 /// Runs a future on a runtime of its own, on the client's core.
-fn on_the_client<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) fn on_the_client<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     on_core(cores().map(|cores| cores.client), || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         LocalSet::new().block_on(&runtime, work)
@@ -204,7 +204,7 @@ async fn drive<P>(
 }
 
 /// Lets the connections work for a while; a connection that ends in that time is an error.
-async fn settle(connections: &mut JoinSet<Result<()>>, time: Duration) -> Result<()> {
+pub(crate) async fn settle(connections: &mut JoinSet<Result<()>>, time: Duration) -> Result<()> {
     tokio::select! {
         () = tokio::time::sleep(time) => Ok(()),
         Some(ended) = connections.join_next() => {

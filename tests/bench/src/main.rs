@@ -4,9 +4,13 @@
 mod certs;
 mod compare;
 mod compress;
+mod deliveries;
+mod flow;
 mod get;
 mod histogram;
+mod idle;
 mod load;
+mod mqtt;
 mod peers;
 mod process;
 mod put;
@@ -60,9 +64,15 @@ enum Benchmark {
     Start,
     /// Certificates that are exchanged under new connections, beside nginx.
     Certs,
+    /// MQTT between 1 and 1,000 clients against mosquitto, and the memory of idle connections.
+    Mqtt {
+        /// What is wanted: `1-1`, `1-1000`, `1000-1`, `time` or `idle`; all without it.
+        #[arg(long)]
+        only: Option<String>,
+    },
     /// Bytes and CPU of the content codings at each quality, for a 20 kB body.
     Compress,
-    /// All of these.
+    /// Those of requests and of the start: `get`, `secure`, `query`, `put`, `start`.
     All,
     /// The bare hyper server, started by `get`.
     #[command(hide = true)]
@@ -169,6 +179,7 @@ fn run(benchmark: Benchmark, common: &Common) -> Result<usize> {
         Benchmark::Put => vec![put::run(common)?],
         Benchmark::Start => vec![start::run(common)?],
         Benchmark::Certs => vec![certs::run(common)?],
+        Benchmark::Mqtt { only } => mqtt::run(common, only.as_deref())?,
         Benchmark::Compress => vec![compress::run(common)?],
         Benchmark::All => {
             let peers = Peer::value_variants();

@@ -2,6 +2,7 @@
 //! benchmark starts and touches no other.
 
 use std::{
+    collections::HashMap,
     fs::{self, File},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
@@ -193,6 +194,44 @@ pub(crate) fn cpu_time(id: u32) -> Result<CpuTime> {
     Ok(CpuTime { user: time(user), system: time(system) })
 }
 
+/// The time that each thread of a process has used, by its id. Resolution: nanoseconds.
+pub(crate) struct ThreadTimes(HashMap<u32, Duration>);
+
+/// What the threads of a process did between two moments.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spent {
+    /// All of them.
+    pub(crate) total: Duration,
+    /// The one that did most: with a core for each thread, it is the one that limits the process.
+    pub(crate) busiest: Duration,
+}
+
+impl ThreadTimes {
+    /// Reads the times of the threads that live; what an ended one had used is not known.
+    pub(crate) fn of(id: u32) -> Result<Self> {
+        let path = format!("/proc/{id}/task");
+        let tasks = fs::read_dir(&path).with_context(|| format!("cannot read {path}"))?;
+        let time = |task: fs::DirEntry| {
+            let thread = task.file_name().to_str()?.parse().ok()?;
+            let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+            let nanoseconds = text.split(' ').next()?.parse().ok()?;
+            Some((thread, Duration::from_nanos(nanoseconds)))
+        };
+        Ok(Self(tasks.flatten().filter_map(time).collect()))
+    }
+
+    /// What was used after `before`.
+    pub(crate) fn since(&self, before: &Self) -> Spent {
+        let used = self.0.iter().map(|(thread, time)| {
+            time.saturating_sub(before.0.get(thread).copied().unwrap_or_default())
+        });
+        used.fold(Spent { total: Duration::ZERO, busiest: Duration::ZERO }, |spent, time| Spent {
+            total: spent.total + time,
+            busiest: spent.busiest.max(time),
+        })
+    }
+}
+
 /// Anonymous resident memory of one process, in bytes.
 pub(crate) fn anonymous_bytes(id: u32) -> Result<u64> {
     let path = format!("/proc/{id}/status");
@@ -247,6 +286,20 @@ mod tests {
         let stat = "7 (a ) b) S 1 7 7 0 -1 4194304 100 0 0 0 10 20 3 4 20 0 1 0 5 0 0";
         assert_eq!(stat_ticks(stat), Some((13, 24)));
         assert_eq!(stat_ticks("7 (a) S 1 7"), None);
+    }
+
+    #[test]
+    fn the_busiest_thread_is_told_from_all() {
+        let id = std::process::id();
+        let before = ThreadTimes::of(id).unwrap();
+        let begun = Instant::now();
+        let mut spent = before.since(&before);
+        assert_eq!(spent.total, Duration::ZERO);
+        while spent.busiest < Duration::from_millis(20) && begun.elapsed().as_secs() < 20 {
+            spent = ThreadTimes::of(id).unwrap().since(&before);
+        }
+        assert!(spent.busiest >= Duration::from_millis(20), "{spent:?}");
+        assert!(spent.total >= spent.busiest, "{spent:?}");
     }
 
     #[test]

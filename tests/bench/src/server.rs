@@ -22,6 +22,8 @@ pub(crate) const PASSWORD: &str = "a password of the benchmark";
 
 /// The most that one request of the harness itself may take.
 pub(crate) const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+/// More than any benchmark opens.
+const CONNECTIONS_MAX: usize = 100_000;
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 const READY_INTERVAL: Duration = Duration::from_millis(1);
 
@@ -47,6 +49,7 @@ pub(crate) struct Server {
     /// Where TLS is spoken, when it is.
     pub(crate) secure: SocketAddr,
     pub(crate) admin: SocketAddr,
+    pub(crate) mqtt: SocketAddr,
     /// From the start of the process to the first 200 of `/readyz`.
     pub(crate) start_time: Duration,
 }
@@ -86,7 +89,8 @@ impl Server {
     pub(crate) fn start(settings: &Settings<'_>) -> Result<Self> {
         let Settings { binary, directory, application, workers, sync_delay_ms, core, identity } =
             *settings;
-        let (http, secure, admin) = (free_address()?, free_address()?, free_address()?);
+        let (http, secure) = (free_address()?, free_address()?);
+        let (admin, mqtt) = (free_address()?, free_address()?);
         let mut command = Command::new(binary);
         command
             .arg("run")
@@ -96,6 +100,8 @@ impl Server {
             .args(["--set", &format!("http.port={http}")])
             .args(["--set", &format!("admin.port={admin}")])
             .args(["--set", "operationsApi.network.port=null"])
+            .args(["--set", &format!("mqtt.network.port={mqtt}")])
+            .args(["--set", &format!("http.connectionsMax={CONNECTIONS_MAX}")])
             .args(["--set", &format!("threads.count={workers}")])
             .env("HDB_ADMIN_USERNAME", USERNAME)
             .env("HDB_ADMIN_PASSWORD", PASSWORD);
@@ -117,7 +123,7 @@ impl Server {
                 wire::ask(admin, &request, ASK_TIMEOUT).is_ok_and(|answer| answer.status == 200)
             })
             .with_context(|| format!("{} did not start", binary.display()))?;
-        Ok(Self { process, http, secure, admin, start_time: begun.elapsed() })
+        Ok(Self { process, http, secure, admin, mqtt, start_time: begun.elapsed() })
     }
 
     /// The sum of a metric over its labels; `None` when the server does not have it.
