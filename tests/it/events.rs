@@ -131,6 +131,24 @@ fn a_stream_that_is_silent_lives_by_its_heartbeats() {
 }
 
 #[test]
+fn a_client_that_takes_nothing_is_cut() {
+    let server = launch().set("http.timeout=1s").start();
+    let mut stream = Stream::open(&server, "/Dog/", &[]);
+    stream.place();
+    let name = "x".repeat(100_000);
+    // more than the buffers of both sockets hold
+    for id in 0..200 {
+        server.client().put(&format!("/Dog/{id}"), &format!(r#"{{"name":"{name}"}}"#)).expect(204);
+    }
+    eventually("the end of its subscription", || {
+        let open = server.metric("harper_realtime_subscriptions{protocol=\"sse\"}");
+        (open == 0.0).then_some(())
+    });
+    while stream.next().is_some() {}
+    assert_eq!(server.metric("harper_connections_closed_total{reason=\"timeout\"}"), 1.0);
+}
+
+#[test]
 fn events_are_named_and_compressed_where_that_is_configured() {
     let server = launch()
         .set("http.eventStream.names=true")

@@ -374,20 +374,21 @@ fn a_message_reaches_every_worker_and_is_lost_where_there_is_no_room() {
     assert_eq!(fixture.counted("harper_realtime_messages_dropped_total{reason=\"outbox\"}"), 3.0);
 }
 
-#[test]
-fn one_who_falls_behind_the_log_begins_anew() {
+/// Lets the log be pruned under a subscriber, or under a whole worker, which has no turn while the records are written.
+fn falls_behind(limits: Realtime, has_turns: bool) {
     let options = Options { log_bytes_max: 2000, ..Options::default() };
     let fixture = Fixture::with(&options);
     run(async {
-        let local = fixture.local(Realtime { outbox_bytes_max: 1000, ..LIMITS });
+        let local = fixture.local(limits);
         let outbox = local.outbox(Protocol::EventStream);
         let _open = local.subscribe(&outbox, fixture.watch(Filter::All, Start::Current)).unwrap();
         assert_eq!(next(&outbox, 1).await, ["complete 0"]);
         for number in 0..300 {
             fixture.put(&key(number), 300);
-            tokio::task::yield_now().await;
+            if has_turns {
+                tokio::task::yield_now().await;
+            }
         }
-        // the last is told by the log or among the records, whichever it takes
         let (mut resets, mut current) = (0, Vec::new());
         loop {
             match outbox.next().await.what {
@@ -402,10 +403,18 @@ fn one_who_falls_behind_the_log_begins_anew() {
             }
         }
         assert_eq!(current, (0..300).map(key).collect::<Vec<_>>());
-        fixture.put("z", 1);
-        assert_eq!(next(&outbox, 1).await, ["Change put z"]);
+        for key in ["y", "z"] {
+            fixture.put(key, 1);
+            assert_eq!(next(&outbox, 1).await, [format!("Change put {key}")]);
+        }
         assert!(fixture.counted("harper_realtime_resets_total") >= 1.0);
     });
+}
+
+#[test]
+fn one_who_falls_behind_the_log_begins_anew() {
+    falls_behind(Realtime { outbox_bytes_max: 1000, ..LIMITS }, true);
+    falls_behind(Realtime { inbox_bytes_max: 1, ..LIMITS }, false);
 }
 
 #[test]

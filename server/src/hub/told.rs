@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 /// What a hybrid logical clock counts in a millisecond.
 const TICKS_PER_MS: f64 = 65_536.0;
 
+/// Encoded forms that are kept of one event. Who looks at it in yet another way encodes it anew.
+const FORMS_MAX: usize = 32;
+
 /// How an event comes to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -112,9 +115,11 @@ impl Told {
             return Ok(form.bytes.clone());
         }
         let bytes = make()?;
-        self.held.add(bytes.len());
-        let form = Form { name, way, lens: tag.into(), bytes: bytes.clone() };
-        self.forms.borrow_mut().push(form);
+        let mut forms = self.forms.borrow_mut();
+        if forms.len() < FORMS_MAX {
+            self.held.add(bytes.len());
+            forms.push(Form { name, way, lens: tag.into(), bytes: bytes.clone() });
+        }
         Ok(bytes)
     }
 
