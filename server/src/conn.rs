@@ -365,12 +365,13 @@ pub(crate) async fn serve(state: Rc<ConnState>, stream: Stream, tls: Option<Arc<
         };
         let peer = peer_of(&state, &mut stream, address).await?;
         let Some(tls) = tls else { return Ok(h1::serve(&state, stream, peer).await) };
-        let (stream, offer) = handshake(&state, stream, &tls).await?;
+        // boxed, since the task of a plain connection would else have room for all of it
+        let (stream, offer) = Box::pin(handshake(&state, stream, &tls)).await?;
         let peer = secured(&state, &peer, &stream, &tls, &offer).await?;
         // what the client chose with ALPN selects the protocol
         Ok(match stream.get_ref().1.alpn_protocol() {
-            Some(tls::HTTP_2) => h2::serve(&state, stream, peer).await,
-            _ => h1::serve(&state, stream, peer).await,
+            Some(tls::HTTP_2) => Box::pin(h2::serve(&state, stream, peer)).await,
+            _ => Box::pin(h1::serve(&state, stream, peer)).await,
         })
     };
     let closed = served.await.unwrap_or_else(|closed: Closed| closed);
