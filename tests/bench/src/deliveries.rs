@@ -19,6 +19,7 @@ pub(crate) struct Turn {
     pub(crate) per_cpu: f64,
     /// The same for each second of its busiest thread: what it could deliver if each thread had a core.
     pub(crate) per_thread: f64,
+    /// NaN where messages carry no stamp.
     p50_micros: f64,
     p99_micros: f64,
     /// Of all deliveries of the turn, those that never came.
@@ -29,7 +30,11 @@ impl Turn {
     fn new(delivered: &Delivered<ThreadTimes>) -> Self {
         let spent = delivered.after.since(&delivered.before);
         let deliveries = delivered.deliveries as f64;
-        let micros = |share| delivered.latency.quantile(share).as_secs_f64() * 1e6;
+        let latency = &delivered.latency;
+        let micros = |share| match latency.count() {
+            0 => f64::NAN,
+            _ => latency.quantile(share).as_secs_f64() * 1e6,
+        };
         Self {
             per_second: deliveries / delivered.window.as_secs_f64(),
             per_cpu: deliveries / spent.total.as_secs_f64(),
@@ -92,7 +97,8 @@ impl Contest {
                 let turn = Turn::new(&delivered);
                 let Turn { per_second, per_cpu, p99_micros, .. } = turn;
                 note(&format!(
-                    "{label} {round}: {name} {per_second:.0}/s, {per_cpu:.0} per CPU second, p99 {p99_micros:.0} µs"
+                    "{label} {round}: {name} {per_second:.0}/s, {per_cpu:.0} per CPU second, p99 {} µs",
+                    cell(p99_micros, 0)
                 ));
                 turns[place].push(turn);
             }

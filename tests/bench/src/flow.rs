@@ -12,6 +12,8 @@ use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
 
 use crate::{histogram::Histogram, load::settle};
 
+/// After which nothing more comes of what came before publishing.
+const QUIET: Duration = Duration::from_millis(200);
 const WARM_UP: Duration = Duration::from_millis(500);
 /// How long messages may still come after the window.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -35,6 +37,10 @@ pub(crate) struct Flow {
     pace: Pace,
     /// Messages that may be published now.
     credit: Semaphore,
+    /// Set when publishing begins: what comes before it is not of this flow.
+    is_begun: Cell<bool>,
+    /// Deliveries before that, such as records that are there already.
+    early: Cell<u64>,
     published: Cell<u64>,
     delivered: Cell<u64>,
     latency: RefCell<Histogram>,
@@ -55,14 +61,12 @@ pub(crate) struct Delivered<P> {
 
 impl Flow {
     pub(crate) fn new(copies: usize, pace: Pace) -> Rc<Self> {
-        let credit = match pace {
-            Pace::Window(messages) => messages,
-            Pace::Rate(_) => 0,
-        };
         Rc::new(Self {
             copies: copies as u64,
             pace,
-            credit: Semaphore::new(credit),
+            credit: Semaphore::new(0),
+            is_begun: Cell::new(false),
+            early: Cell::new(0),
             published: Cell::new(0),
             delivered: Cell::new(0),
             latency: RefCell::new(Histogram::new()),
@@ -96,6 +100,10 @@ impl Flow {
 
     /// So many messages have come to subscribers, without their stamps being looked at.
     pub(crate) fn came(&self, deliveries: u64) {
+        if !self.is_begun.get() {
+            self.early.set(self.early.get() + deliveries);
+            return;
+        }
         let before = self.delivered.get();
         let after = before + deliveries;
         self.delivered.set(after);
@@ -107,6 +115,23 @@ impl Flow {
 
     fn missing(&self) -> u64 {
         (self.published.get() * self.copies).saturating_sub(self.delivered.get())
+    }
+
+    /// Waits until nothing comes any more, and lets the publishers begin.
+    async fn begin(self: &Rc<Self>, connections: &mut JoinSet<Result<()>>) -> Result<()> {
+        let mut early = None;
+        while early != Some(self.early.get()) {
+            early = Some(self.early.get());
+            settle(connections, QUIET).await?;
+        }
+        self.is_begun.set(true);
+        match self.pace {
+            Pace::Window(messages) => self.credit.add_permits(messages),
+            Pace::Rate(per_second) => {
+                connections.spawn_local(Rc::clone(self).hand_out(per_second));
+            }
+        }
+        Ok(())
     }
 
     /// Hands out what is due at a rate.
@@ -129,9 +154,7 @@ pub(crate) async fn measure<P>(
     window: Duration,
     probe: impl Fn() -> Result<P>,
 ) -> Result<Delivered<P>> {
-    if let Pace::Rate(per_second) = flow.pace {
-        connections.spawn_local(Rc::clone(flow).hand_out(per_second));
-    }
+    flow.begin(&mut connections).await?;
     settle(&mut connections, WARM_UP).await?;
     let before = probe()?;
     flow.latency.replace(Histogram::new());
@@ -198,6 +221,8 @@ mod tests {
     #[test]
     fn a_stamp_becomes_a_latency() {
         let flow = Flow::new(1, Pace::Window(1));
+        flow.came(7);
+        flow.is_begun.set(true);
         flow.arrived(flow.stamp());
         assert!(flow.latency.borrow().quantile(1.0) < Duration::from_secs(1));
         assert_eq!(flow.delivered.get(), 1);

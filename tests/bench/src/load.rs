@@ -227,7 +227,8 @@ async fn secure(addr: SocketAddr, request: Vec<u8>, shared: Rc<Shared>) -> Resul
     connection(stream, move |out| out.extend_from_slice(&request), shared).await
 }
 
-async fn connect(addr: SocketAddr) -> Result<TcpStream> {
+/// A connection that sends at once.
+pub(crate) async fn connect(addr: SocketAddr) -> Result<TcpStream> {
     let stream = TcpStream::connect(addr).await.context("cannot connect")?;
     stream.set_nodelay(true)?;
     Ok(stream)
@@ -251,7 +252,8 @@ async fn connection(
     Ok(())
 }
 
-async fn read_answer(
+/// Reads one answer; `buffer` grows as it must.
+pub(crate) async fn read_answer(
     stream: &mut (impl AsyncRead + Unpin),
     buffer: &mut Vec<u8>,
 ) -> Result<Expected> {

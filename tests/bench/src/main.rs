@@ -5,6 +5,7 @@ mod certs;
 mod compare;
 mod compress;
 mod deliveries;
+mod fanout;
 mod flow;
 mod get;
 mod histogram;
@@ -70,6 +71,8 @@ enum Benchmark {
         #[arg(long)]
         only: Option<String>,
     },
+    /// WebSocket and Server-Sent Events to 5,000 listeners against Node, and the memory of idle connections.
+    Fanout,
     /// Bytes and CPU of the content codings at each quality, for a 20 kB body.
     Compress,
     /// Those of requests and of the start: `get`, `secure`, `query`, `put`, `start`.
@@ -180,6 +183,7 @@ fn run(benchmark: Benchmark, common: &Common) -> Result<usize> {
         Benchmark::Start => vec![start::run(common)?],
         Benchmark::Certs => vec![certs::run(common)?],
         Benchmark::Mqtt { only } => mqtt::run(common, only.as_deref())?,
+        Benchmark::Fanout => fanout::run(common)?,
         Benchmark::Compress => vec![compress::run(common)?],
         Benchmark::All => {
             let peers = Peer::value_variants();
