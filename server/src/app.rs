@@ -13,6 +13,7 @@ use crate::health::Health;
 use crate::hub::Hub;
 use crate::listen::Reach;
 use crate::metrics::Metrics;
+use crate::mqtt::{Broker, Sessions};
 use crate::pool::Pool;
 use crate::reload::Reloads;
 use crate::route::Routes;
@@ -178,6 +179,7 @@ impl App {
             store.clone(),
             names,
         );
+        let broker = Broker::open(&store, Arc::clone(&hub)).map_err(StartError::system)?;
         let common = Common {
             config: followed,
             pool: pools.work.clone(),
@@ -190,12 +192,14 @@ impl App {
             bodies_bytes: Arc::default(),
             health: Arc::clone(&health),
             hub,
+            broker: Arc::clone(&broker),
         };
         let workers = Workers::start(common, endpoints, count).map_err(StartError::system)?;
         let cgroup_root = config.borrow().threads.cgroup_root.clone();
         let sources = admin::Sources::new(metrics, store.clone(), pools.work.clone())
             .with(reloads.clone())
             .with(expressions.clone())
+            .with(Sessions(broker))
             .with(workers.counts())
             .with(cpu::Cpu { cgroup_root });
         let sources = certificates.iter().cloned().fold(sources, admin::Sources::with);

@@ -8,14 +8,16 @@ mod entry;
 mod h1;
 mod h2;
 mod io;
+mod mqtt;
 mod proxy_protocol;
 mod secure;
 mod stream;
 
 use crate::exchange::Interface;
 use crate::metrics::{Closed, Handshake, WorkerMetrics};
+use crate::mqtt::Broker;
 use crate::tls::{self, ClientCertificate, Offer, Tls};
-use crate::{route::Routes, services::Services};
+use crate::{route::OwnRoutes, services::Services};
 use entry::Refusal;
 #[cfg(any(test, fuzzing))]
 pub(crate) use entry::fuzz::check as fuzz_entry;
@@ -96,6 +98,8 @@ pub(crate) struct Shared {
     pub routes: RefCell<Rc<OwnRoutes>>,
     /// The time at the last sweep: precise enough for deadlines, and free to read.
     pub coarse_now: Cell<Instant>,
+    /// MQTT.
+    pub broker: Arc<Broker>,
 }
 
 impl Shared {
@@ -105,9 +109,6 @@ impl Shared {
         Rc::clone(&self.services.borrow())
     }
 }
-
-/// A worker's own handle on the routes: requests count it up and down without a locked instruction.
-pub(crate) struct OwnRoutes(pub(crate) Arc<Routes>);
 
 impl ConnState {
     /// A connection that has just been accepted.
@@ -364,7 +365,13 @@ pub(crate) async fn serve(state: Rc<ConnState>, stream: Stream, tls: Option<Arc<
             }
         };
         let peer = peer_of(&state, &mut stream, address).await?;
-        let Some(tls) = tls else { return Ok(h1::serve(&state, stream, peer).await) };
+        let is_mqtt = state.interface == Interface::Mqtt;
+        let Some(tls) = tls else {
+            return Ok(match is_mqtt {
+                true => Box::pin(mqtt::serve(&state, stream, peer)).await,
+                false => h1::serve(&state, stream, peer).await,
+            });
+        };
         // boxed, since the task of a plain connection would else have room for all of it
         let (stream, offer) = Box::pin(handshake(&state, stream, &tls)).await?;
         let peer = secured(&state, &peer, &stream, &tls, &offer).await?;

@@ -40,6 +40,8 @@ pub(crate) enum Interface {
     Application,
     /// The Operations API.
     Operations,
+    /// MQTT.
+    Mqtt,
     /// Metrics and probes, which no worker serves.
     Admin,
 }

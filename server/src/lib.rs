@@ -26,6 +26,7 @@ mod hub;
 mod lag;
 mod listen;
 mod metrics;
+mod mqtt;
 mod ops;
 mod otlp;
 mod pool;

@@ -2,10 +2,12 @@
 //! Nothing on the request path is shared between threads.
 
 mod families;
+mod mqtt;
 mod realtime;
 mod tls;
 
 pub(crate) use families::{counter, counter_metric, family, gauge, gauge_metric, histogram};
+use mqtt::MqttMetrics;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{MetricFamily, MetricType};
 use realtime::RealtimeMetrics;
@@ -132,6 +134,8 @@ pub(crate) enum Rejected {
     ValueBytes,
     /// `realtime.subscriptionsMax`.
     Subscriptions,
+    /// `mqtt.sessionsMax`.
+    MqttSessions,
 }
 
 const CLOSED: [&str; 5] = ["normal", "idle", "timeout", "error", "drain"];
@@ -161,6 +165,7 @@ const REJECTED: &[&str] = &[
     "computed_value",
     "value_bytes",
     "subscriptions",
+    "mqtt_sessions",
 ];
 
 /// The counters of one worker.
@@ -175,6 +180,8 @@ pub(crate) struct WorkerMetrics {
     pub tls: TlsMetrics,
     /// Subscriptions.
     pub realtime: RealtimeMetrics,
+    /// MQTT.
+    pub mqtt: MqttMetrics,
     /// Requests being answered.
     pub in_flight: Level,
     /// Open application connections.
@@ -275,6 +282,7 @@ impl Collector for Metrics {
         families.extend(self.credentials());
         families.extend(self.tls());
         families.extend(self.realtime());
+        families.extend(self.mqtt());
         let panics = self.sum(|worker| worker.panics.get());
         families.push(counter(
             "harper_panics_total",

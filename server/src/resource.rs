@@ -12,6 +12,7 @@ pub(crate) mod guard;
 pub(crate) mod model;
 pub(crate) mod openapi;
 mod prepare;
+pub(crate) mod publish;
 pub(crate) mod query;
 mod range;
 mod read;

@@ -20,6 +20,9 @@ const METHODS: [&str; 12] = [
     "CONNECT",
 ];
 
+/// A worker's own handle on the routes: requests count it up and down without a locked instruction.
+pub(crate) struct OwnRoutes(pub(crate) Arc<Routes>);
+
 /// Everything that can be reached by a path.
 #[derive(Default)]
 pub(crate) struct Routes {
@@ -66,6 +69,16 @@ impl Routes {
             }
         }
         found
+    }
+
+    /// The table whose path begins a topic, and the key's text or the filter that follows; none for a topic that is no
+    /// table's. The levels of a topic are not encoded, and the first is not empty.
+    #[must_use]
+    pub(crate) fn topic<'a>(&self, topic: &'a str) -> Option<(&Arc<TableResource>, &'a str)> {
+        let ends = topic.match_indices('/').map(|(at, _)| at).take(self.segments_max);
+        let found =
+            ends.filter_map(|end| Some((self.tables.get(&topic[..end])?, &topic[end + 1..])));
+        found.last()
     }
 
     /// Answers a request.

@@ -6,15 +6,17 @@ mod accept;
 use crate::auth::authority::Authority;
 use crate::auth::cache::Credentials;
 use crate::auth::users::User;
-use crate::conn::{self, ConnState, OwnRoutes, Shared, Stream};
+use crate::conn::{self, ConnState, Shared, Stream};
+use crate::exchange::Interface;
 use crate::headers::AnswerHeaders;
 use crate::health::Health;
 use crate::hub::{End, Hub, Local};
 use crate::lag::Lag;
 use crate::listen::Listener;
 use crate::metrics::{Metrics, Rejected, WorkerMetrics};
+use crate::mqtt::{self, Broker};
 use crate::pool::Pool;
-use crate::route::Routes;
+use crate::route::{OwnRoutes, Routes};
 use crate::services::Services;
 use accept::Accepting;
 use harper_config::Config;
@@ -85,6 +87,8 @@ pub(crate) struct Common {
     pub health: Arc<Health>,
     /// What all workers' subscriptions hear from.
     pub hub: Arc<Hub>,
+    /// MQTT.
+    pub broker: Arc<Broker>,
 }
 
 /// What one worker has for itself.
@@ -124,6 +128,7 @@ fn run(common: Common, seed: Seed) -> io::Result<()> {
             bodies_bytes,
             health,
             hub,
+            broker,
         } = common;
         let Seed { id: _, metrics, duty } = seed;
         let limits = config.borrow().realtime;
@@ -148,6 +153,7 @@ fn run(common: Common, seed: Seed) -> io::Result<()> {
             metrics,
             routes: RefCell::new(Rc::new(OwnRoutes(Arc::clone(&routes.borrow())))),
             coarse_now: Cell::new(Instant::now()),
+            broker: Arc::clone(&broker),
         });
         let worker = Rc::new(Worker {
             shared,
@@ -159,6 +165,7 @@ fn run(common: Common, seed: Seed) -> io::Result<()> {
         });
         spawn_local(Rc::clone(&worker).keep_time());
         spawn_local(subscriptions.run());
+        spawn_local(mqtt::keep(Rc::<Shared>::clone(&worker.shared), broker));
         spawn_local(Rc::clone(&worker).follow_routes(routes));
         spawn_local(Rc::clone(&worker).follow_config(config));
         worker.serve(duty).await;
@@ -315,7 +322,8 @@ impl Worker {
             services.metrics.rejected(Rejected::Connections);
             // whatever was to be asked
             services.metrics.request("", StatusCode::SERVICE_UNAVAILABLE, Duration::ZERO);
-            let word = if listener.tls.is_none() { TOO_MANY_CONNECTIONS } else { b"" };
+            let is_plain_http = listener.tls.is_none() && listener.interface != Interface::Mqtt;
+            let word = if is_plain_http { TOO_MANY_CONNECTIONS } else { b"" };
             spawn_local(stream.turn_away(word));
             return;
         }

@@ -22,7 +22,7 @@ mkdir -p "$work/app/web"
 printf "static: { files: 'web/**' }\n" >"$work/app/config.yaml"
 echo "a page" >"$work/app/web/index.html"
 HDB_ADMIN_USERNAME=admin HDB_ADMIN_PASSWORD=for-this-test "$server" run "$work/app" --root "$work/root" \
-  --set http.port=127.0.0.1:0 --set admin.port=127.0.0.1:0 --set operationsApi.network.port=null \
+  --set http.port=127.0.0.1:0 --set admin.port=127.0.0.1:0 --set operationsApi.network.port=null --set mqtt.network.port=null \
   --set http.securePort=127.0.0.1:0 --set http.http2=true --set threads.count=1 >"$work/log" 2>&1 &
 pid=$!
 for _ in $(seq 200); do

@@ -30,6 +30,7 @@ mod h2;
 mod harness;
 mod http;
 mod live;
+mod mqtt;
 mod openapi;
 mod query;
 mod rest;

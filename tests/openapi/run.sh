@@ -29,7 +29,7 @@ serve() {
   rm -rf "$work/root"
   : >"$work/log"
   HDB_ADMIN_USERNAME=admin HDB_ADMIN_PASSWORD=for-this-test "$server" run "$1" --root "$work/root" \
-    --set http.port=127.0.0.1:0 --set admin.port=127.0.0.1:0 --set operationsApi.network.port=null \
+    --set http.port=127.0.0.1:0 --set admin.port=127.0.0.1:0 --set operationsApi.network.port=null --set mqtt.network.port=null \
     --set threads.count=1 >"$work/log" 2>&1 &
   pid=$!
   address=

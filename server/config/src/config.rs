@@ -4,6 +4,7 @@ mod authentication;
 mod certificates;
 mod http;
 mod http2;
+mod mqtt;
 mod operations;
 mod telemetry;
 
@@ -28,6 +29,7 @@ pub use http::{
     RequestLogFormat, Timeouts,
 };
 
+pub use mqtt::Mqtt;
 pub use telemetry::{Otlp, Telemetry};
 
 /// A valid configuration.
@@ -57,6 +59,8 @@ pub struct Config {
     pub files: Files,
     /// `realtime.*`
     pub realtime: Realtime,
+    /// `mqtt.*`
+    pub mqtt: Mqtt,
     /// `query.*`
     pub query: Query,
     /// `computed.*`
@@ -325,6 +329,7 @@ impl Reader<'_> {
                 inbox_bytes_max: self.size("realtime.inboxBytesMax"),
                 held_bytes_max: self.size("realtime.heldBytesMax"),
             },
+            mqtt: self.mqtt(),
             query: Query {
                 sort_records_max: self.size("query.sortRecordsMax"),
                 held_bytes_max: self.size("query.heldBytesMax"),

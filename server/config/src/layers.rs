@@ -469,14 +469,15 @@ mod tests {
 
     #[test]
     fn every_problem_is_named_at_once_with_its_place() {
-        let found = problems("http:\n  prot: 1\n  port: lots\nmqtt: 1\nthreads: 0\nbogus: 1\n");
+        let found =
+            problems("http:\n  prot: 1\n  port: lots\nmqtt: {logging: 1}\nthreads: 0\nbogus: 1\n");
         assert_eq!(
             found,
             [
                 "error: harperdb-config.yaml:3:3: http.port: expected a port from 0 to 65535, or address:port, found \"lots\"",
                 "error: harperdb-config.yaml:5:1: threads: expected a whole number from 1 to 1024 or `auto`, found 0",
                 "warning: harperdb-config.yaml:2:3: http.prot: unknown key, ignored (did you mean http.port?)",
-                "warning: harperdb-config.yaml:4:1: mqtt: not supported yet, ignored: needs MQTT",
+                "warning: harperdb-config.yaml:4:8: mqtt.logging: has no effect: logs go to standard output, one line each",
                 "warning: harperdb-config.yaml:6:1: bogus: unknown key, ignored",
             ]
         );

@@ -23,7 +23,7 @@ mod value;
 pub use ciphers::CipherSuite;
 pub use config::{
     Admin, AuthAudit, Authentication, CertificateUser, ClientCertificates, Compression, Computed,
-    Config, Cors, CrlInquiry, EventStream, Files, Http, Http2, HttpLogging, Inquiry, Logging,
+    Config, Cors, CrlInquiry, EventStream, Files, Http, Http2, HttpLogging, Inquiry, Logging, Mqtt,
     OcspInquiry, Oidc, OperationsApi, Otlp, Proxies, Query, RateLimit, RateLimitBy, Realtime,
     RequestId, RequestLogFormat, Revocation, Sessions, Shutdown, Storage, Telemetry, Threads,
     ThreadsBasis, Throttle, Timeouts, TlsListener, Tokens,

@@ -122,7 +122,7 @@ mod tests {
             flat,
             [
                 ("http.port".to_owned(), json!(1)),
-                ("mqtt".to_owned(), json!({"network": null})),
+                ("mqtt.network".to_owned(), json!(null)),
                 ("rootPath".to_owned(), json!("/x")),
             ]
         );

@@ -15,7 +15,7 @@ const FAILURE_MODES: &[&str] = &["fail-closed", "fail-open"];
 const TLS_VERSIONS: &[&str] = &["1.2", "1.3", "TLSv1.2", "TLSv1.3"];
 
 const OPERATIONS: Support = Support::Later("the whole Operations API");
-const MQTT: Support = Support::Later("MQTT");
+const MQTT_TLS: Support = Support::Later("MQTT over TLS");
 const SCRIPT: Support = Support::Later("JavaScript components");
 const STDOUT: Support = Support::Never("logs go to standard output, one line each");
 const ENGINE: Support = Support::Never("the storage engine needs no such setting");
@@ -174,7 +174,22 @@ pub const KEYS: &[Key] = &[
     key("operationsApi.tls.uses", TextList, "", "As `tls.uses`.").support(Support::Never("they are for the Operations API alone")),
     key("operationsApi.tls.logging", Any, "", "Log of TLS.").support(STDOUT),
     key("operationsApi.sysInfo", Any, "", "Parts of the system information.").support(OPERATIONS),
-    key("mqtt", Any, "", "MQTT listeners.").support(MQTT),
+    // MQTT
+    key("mqtt.network.port", Port, "1883", "Port of the MQTT broker, or `address:port`; `null` opens none."),
+    key("mqtt.network.securePort", Port, "", "Port of the MQTT broker over TLS, or `address:port`.").support(MQTT_TLS),
+    key("mqtt.network.mtls", Any, "", "Client certificates of MQTT clients.").support(MQTT_TLS),
+    key("mqtt.webSocket", Bool, "true", "Serves MQTT over WebSocket on the application's port.").support(Support::Later("MQTT over WebSocket")),
+    key("mqtt.requireAuthentication", Bool, "true", "Refuses MQTT clients without a login; otherwise they are let in, with no rights."),
+    key("mqtt.timeout", Millis, "10s", "Time for a client of MQTT to send CONNECT, and to take what it is sent."),
+    key("mqtt.keepAliveMax", Int(0, 65_535), "0", "The greatest Keep Alive, in seconds; a client of MQTT 5 that asks for more, or for none, is told to keep to it. 0: each client has its own, or none."),
+    key("mqtt.packetBytesMax", Int(1024, 268_435_455), "1048576", "Bytes of a packet that a client of MQTT sends; one that sends more is disconnected."),
+    key("mqtt.receiveMaximum", Int(1, 65_535), "100", "Messages above QoS 0 that a client of MQTT may send before they are answered."),
+    key("mqtt.inflightMax", Int(1, 65_535), "100", "Messages above QoS 0 that a client of MQTT is sent before it answers, or fewer if it says so."),
+    key("mqtt.topicAliasesMax", Int(0, 65_535), "16", "Topic aliases that a client of MQTT 5 may give, and is given."),
+    key("mqtt.subscriptionsMax", Int(1, 1_000_000), "1000", "Subscriptions of one MQTT session; one more is refused."),
+    key("mqtt.sessionsMax", Int(0, 100_000_000), "100000", "MQTT sessions that outlive their connections; a client that asks for one more is refused."),
+    key("mqtt.sessionExpiryMax", Int(0, 4_294_967_295), "604800", "Seconds for which an MQTT session outlives its connection at most; 4294967295 sets no limit."),
+    key("mqtt.logging", Any, "", "Log of MQTT.").support(STDOUT),
     // certificates
     key("tls", Sections, "", "Certificates of the TLS listeners: one as a mapping of the members below, or a list of such mappings. The name that a client asks for chooses among them; one that asks for no known name gets the first.").live(),
     key("tls.certificate", Text, "", "The certificate and those between it and its authority, as a path or as PEM text; `<rootPath>/keys/certificate.pem` when unset. When no certificate is configured and that file does not exist, a self-signed one is made there.").live(),

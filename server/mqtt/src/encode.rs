@@ -217,7 +217,5 @@ pub fn passed_on(properties: &Properties) -> Bytes {
     rest.remove(&SUBSCRIPTION_ID);
     rest.remove(&TOPIC_ALIAS);
     rest.remove(&WILL_DELAY);
-    let mut out = BytesMut::new();
-    rest.write_bare(&mut out);
-    out.freeze()
+    rest.to_bytes()
 }

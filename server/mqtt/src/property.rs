@@ -310,6 +310,14 @@ impl Properties {
         self.write_bare(sink);
     }
 
+    /// Their bytes, without a length.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        let mut out = bytes::BytesMut::new();
+        self.write_bare(&mut out);
+        out.freeze()
+    }
+
     /// Writes them without a length.
     pub(crate) fn write_bare<S: Sink>(&self, sink: &mut S) {
         for (id, value) in &self.0 {

@@ -16,6 +16,7 @@ pub(super) struct Listeners {
     operations: Option<Endpoint>,
     operations_secure: Option<Endpoint>,
     operations_socket: Option<Endpoint>,
+    mqtt: Option<Endpoint>,
     admin: Option<Endpoint>,
 }
 
@@ -30,13 +31,15 @@ pub(crate) struct Addresses {
     pub operations: Vec<SocketAddr>,
     /// The Unix socket of the Operations API; none when it is switched off.
     pub operations_socket: Option<PathBuf>,
+    /// MQTT; none when `mqtt.network.port` is null.
+    pub mqtt: Option<SocketAddr>,
     /// Metrics and probes; none when `admin.port` is null.
     pub admin: Option<SocketAddr>,
 }
 
 impl Listeners {
-    /// Binds the ports of the application and of the Operations API, each plain and secure, the latter's Unix socket, and
-    /// the admin's port.
+    /// Binds the ports of the application and of the Operations API, each plain and secure, the latter's Unix socket,
+    /// MQTT's port, and the admin's.
     ///
     /// # Errors
     /// The first that cannot be bound.
@@ -46,7 +49,7 @@ impl Listeners {
         reach: Reach,
         certificates: Option<&tls::Followed>,
     ) -> Result<Self, StartError> {
-        use Interface::{Admin, Application, Operations};
+        use Interface::{Admin, Application, Mqtt, Operations};
         let (http, operations) = (&config.http, &config.operations_api);
         let if_secure = |port: &'_ Option<Port>| port.clone().filter(|_| certificates.is_some());
         let tls = |listener| certificates.map(|all| all.tls(listener));
@@ -76,6 +79,7 @@ impl Listeners {
                 .as_ref()
                 .map(|path| bind_file(&root.join(path)))
                 .transpose()?,
+            mqtt: bind("mqtt.network.port", &config.mqtt.port, Mqtt, None)?,
             admin: bind("admin.port", &config.admin.port, Admin, None)?,
         })
     }
@@ -91,6 +95,7 @@ impl Listeners {
             https: address(&self.https),
             operations: operations.into_iter().flatten().collect(),
             operations_socket: socket.map(Path::to_owned),
+            mqtt: address(&self.mqtt),
             admin: address(&self.admin),
         }
     }
@@ -104,8 +109,9 @@ impl Listeners {
     /// What the workers accept connections on.
     #[must_use]
     pub(super) fn of_workers(self) -> Vec<Endpoint> {
-        let Self { http, https, operations, operations_secure, operations_socket, admin: _ } = self;
-        let all = [http, https, operations, operations_secure, operations_socket];
+        let Self { http, https, operations, operations_secure, operations_socket, mqtt, admin: _ } =
+            self;
+        let all = [http, https, operations, operations_secure, operations_socket, mqtt];
         all.into_iter().flatten().collect()
     }
 }

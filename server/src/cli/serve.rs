@@ -83,6 +83,9 @@ fn announce(at: &Addresses, command: Command) -> Result<(), Failed> {
     for address in &at.operations {
         tracing::info!(target: NOTIFY, "operations on {address}");
     }
+    if let Some(address) = at.mqtt {
+        tracing::info!(target: NOTIFY, "MQTT on {address}");
+    }
     if let Some(path) = &at.operations_socket {
         tracing::info!(target: NOTIFY, "operations of this machine at {}", path.display());
     }

@@ -139,7 +139,7 @@ fn prepare_items(
     Ok((prepared, true))
 }
 
-fn invalid(invalid: &Invalid) -> Box<Failure> {
+pub(super) fn invalid(invalid: &Invalid) -> Box<Failure> {
     Failure::new(Code::InvalidBody, invalid.to_string())
 }
 
@@ -151,12 +151,12 @@ pub(super) fn is_verbatim(request: &Request) -> bool {
 }
 
 /// A record that is the bytes of a body and their type.
-fn put_content(schema: &TableSchema, body: &[u8]) -> Result<Prepared, Invalid> {
+pub(super) fn put_content(schema: &TableSchema, body: &[u8]) -> Result<Prepared, Invalid> {
     Prepared::put(schema, body).map(Prepared::as_content)
 }
 
 /// Whether a record may have the two attributes that hold bytes and their type.
-fn can_hold_content(schema: &TableSchema) -> bool {
+pub(super) fn can_hold_content(schema: &TableSchema) -> bool {
     !schema.sealed || ["contentType", "data"].iter().all(|name| schema.attribute(name).is_some())
 }
 

@@ -25,11 +25,11 @@ fn a_good_configuration_is_said_to_be_good() {
     let output = check(&home, &[]);
     assert!(output.status.success());
     assert_eq!(printed(&home, &output), "ok: 1 application(s), 0 warning(s)\n");
-    home.write("root/harperdb-config.yaml", "mqtt:\n  network: {}\n");
+    home.write("root/harperdb-config.yaml", "mqtt:\n  logging: {}\n");
     let output = check(&home, &[]);
     assert!(output.status.success(), "a warning does not fail");
     let said = printed(&home, &output);
-    assert!(said.contains("mqtt: not supported yet"), "{said}");
+    assert!(said.contains("mqtt.logging: has no effect"), "{said}");
     assert!(said.ends_with("ok: 1 application(s), 1 warning(s)\n"), "{said}");
 }
 
@@ -38,7 +38,7 @@ fn every_problem_is_printed_at_once_with_its_place() {
     let home =
         Home::with_schema("type Dog @table @export {\n  id: ID @primaryKey\n  x: Strin\n}\n");
     let config = "http:\n  prot: 1\n  port: lots\n  timeout: soon\nthreads:\n  count: 0\nlogging:\n  level: loud\n\
-                  storage: 7\nnonsense: {a: 1}\nmqtt:\n  network:\n    port: 1\n";
+                  storage: 7\nnonsense: {a: 1}\nmqtt:\n  logging: x\n";
     home.write("root/harperdb-config.yaml", config);
     let output = check(&home, &["--set", "admin.port=x", "--set", "nosuch.key=1"]);
     assert_eq!(output.status.code(), Some(64));
@@ -52,7 +52,7 @@ fn every_problem_is_printed_at_once_with_its_place() {
         "error: command line: admin.port: expected a port",
         "warning: root/harperdb-config.yaml:2:3: http.prot: unknown key, ignored (did you mean http.port?)",
         "warning: root/harperdb-config.yaml:10:1: nonsense: unknown key, ignored",
-        "warning: root/harperdb-config.yaml:11:1: mqtt: not supported yet, ignored: needs MQTT",
+        "warning: root/harperdb-config.yaml:12:3: mqtt.logging: has no effect",
         "warning: command line: nosuch.key: unknown key, ignored",
     ] {
         assert!(said.contains(expected), "{expected}\nis not in\n{said}");

@@ -74,7 +74,7 @@ fn a_server_is_ready_soon() {
 fn ports_can_be_switched_off() {
     let home = Home::with_schema(SCHEMA);
     let mut command = home.command(&["run", "app", "--root", "root", "--set", "http.port=null"]);
-    command.args(["--set", "operationsApi.network.port=null"]);
+    command.args(["--set", "operationsApi.network.port=null", "--set", "mqtt.network.port=null"]);
     command.args(["--set", "operationsApi.network.domainSocket=null"]);
     command.args(["--set", "admin.port=127.0.0.1:0"]).env("HDB_ADMIN_PASSWORD", "x");
     let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();

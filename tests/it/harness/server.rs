@@ -82,6 +82,7 @@ impl Home {
             .set("http.port=127.0.0.1:0")
             .set("admin.port=127.0.0.1:0")
             .set("operationsApi.network.port=null")
+            .set("mqtt.network.port=null")
     }
 
     /// A server with two workers and nothing special.
@@ -234,6 +235,12 @@ impl Server {
     #[track_caller]
     pub(crate) fn https(&self) -> SocketAddr {
         self.announced("serving with TLS on ")
+    }
+
+    /// Where MQTT is, where it was given a port.
+    #[track_caller]
+    pub(crate) fn mqtt(&self) -> SocketAddr {
+        self.announced("MQTT on ")
     }
 
     /// A client of the Operations API, where it was given a port.

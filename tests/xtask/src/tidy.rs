@@ -42,6 +42,7 @@ const SERVER: &[(&str, &[&str])] = &[
             "hub",
             "listen",
             "metrics",
+            "mqtt",
             "pool",
             "reload",
             "resource",
@@ -57,11 +58,12 @@ const SERVER: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
-            "auth", "conn", "headers", "health", "hub", "lag", "listen", "metrics", "pool",
-            "route", "services",
+            "auth", "conn", "exchange", "headers", "health", "hub", "lag", "listen", "metrics",
+            "mqtt", "pool", "route", "services",
         ],
     ),
-    ("conn", &["chain", "error", "exchange", "metrics", "route", "services", "tls"]),
+    ("conn", &["chain", "error", "exchange", "metrics", "mqtt", "route", "services", "tls"]),
+    ("mqtt", &["auth", "error", "hub", "metrics", "resource", "route", "services", "tls"]),
     (
         "chain",
         &[
@@ -121,7 +123,7 @@ const CRATES: [(&str, &[&str]); 6] = [
     ("server/store", &[]),
     ("server/script", &[]),
     ("server/mqtt", &[]),
-    ("server", &["harper-config", "harper-script", "harper-store"]),
+    ("server", &["harper-config", "harper-mqtt", "harper-script", "harper-store"]),
     ("operator", &["harper-config"]),
 ];
 

@@ -27,6 +27,12 @@ impl Lifetime {
         Self { seconds: asked.min(seconds_max) }
     }
 
+    /// So many seconds.
+    #[must_use]
+    pub const fn from_seconds(seconds: u32) -> Self {
+        Self { seconds }
+    }
+
     /// The seconds.
     #[must_use]
     pub const fn seconds(self) -> u32 {

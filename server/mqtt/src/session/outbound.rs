@@ -74,6 +74,12 @@ impl<T> Outbound<T> {
         }
     }
 
+    /// How many unanswered messages the client takes.
+    #[must_use]
+    pub const fn receive_maximum(&self) -> u16 {
+        self.receive_maximum
+    }
+
     /// Whether another message may be begun: what is sent again goes first, and Receive Maximum holds (MQTT-3.3.4-9).
     #[must_use]
     pub fn has_room(&self) -> bool {
@@ -112,7 +118,7 @@ impl<T> Outbound<T> {
         }
     }
 
-    /// PUBREC has come.
+    /// PUBREC has come. After [`Received::Release`], [`Outbound::turn_of`] is the turn of the PUBREL.
     ///
     /// # Errors
     /// As [`Outbound::puback`].
@@ -143,6 +149,17 @@ impl<T> Outbound<T> {
             Some(slot) if slot.phase == Phase::Released => Ok(self.end(id)),
             Some(_) => Err(Error::protocol("PUBCOMP for a message that was not released")),
         }
+    }
+
+    /// Gives a message up, which can never be sent: the client takes no packet of its size (MQTT-3.1.2-25).
+    pub fn give_up(&mut self, id: PacketId) -> Option<T> {
+        self.end(id)
+    }
+
+    /// What is known of an unanswered message.
+    #[must_use]
+    pub fn get(&self, id: PacketId) -> Option<(Qos, &T)> {
+        self.window.get(&id).map(|slot| (slot.qos, &slot.message))
     }
 
     /// Another connection goes on with the session: all that is unanswered is to be sent again.

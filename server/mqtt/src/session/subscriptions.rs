@@ -10,7 +10,9 @@ pub struct Subscriptions(Vec<(Subscription, Option<u32>)>);
 
 /// How a message goes to a client that it concerns.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Match {
+pub struct Match<'a> {
+    /// The filter of the first of them: the message goes by this one alone, whichever others match.
+    pub first: &'a Filter,
     /// The greatest quality of service of the subscriptions that match (MQTT-3.3.4-2).
     pub qos: Qos,
     /// Whether the retain flag is kept as published (MQTT-3.3.1-12, MQTT-3.3.1-13).
@@ -42,6 +44,12 @@ impl Subscriptions {
         self.0.len() < before
     }
 
+    /// The subscription with exactly this filter, and its identifier.
+    #[must_use]
+    pub fn get(&self, filter: &Filter) -> Option<(&Subscription, Option<u32>)> {
+        self.iter().find(|(known, _)| known.filter == *filter)
+    }
+
     /// All of them, with their identifiers.
     pub fn iter(&self) -> impl Iterator<Item = (&Subscription, Option<u32>)> {
         self.0.iter().map(|(subscription, id)| (subscription, *id))
@@ -62,8 +70,8 @@ impl Subscriptions {
     /// How a message goes to the client by those that are not shared; none when it does not. `is_own` says that the
     /// client itself has published it (MQTT-3.8.3-3).
     #[must_use]
-    pub fn matching(&self, topic: &str, is_own: bool) -> Option<Match> {
-        let mut found: Option<Match> = None;
+    pub fn matching(&self, topic: &str, is_own: bool) -> Option<Match<'_>> {
+        let mut found: Option<Match<'_>> = None;
         for (subscription, id) in &self.0 {
             let is_left_out = subscription.no_local && is_own;
             if is_left_out || subscription.filter.share().is_some() {
@@ -73,6 +81,7 @@ impl Subscriptions {
                 continue;
             }
             let entry = found.get_or_insert(Match {
+                first: &subscription.filter,
                 qos: Qos::AtMostOnce,
                 retain_as_published: false,
                 ids: Vec::new(),

@@ -1,0 +1,52 @@
+//! `mqtt.*`
+
+use super::Reader;
+use crate::value::Port;
+use std::time::Duration;
+
+/// The MQTT broker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mqtt {
+    /// The plain-text listener, if any.
+    pub port: Option<Port>,
+    /// Whether who has not logged in is refused.
+    pub requires_authentication: bool,
+    /// Time for CONNECT to come, and for what was sent to be taken.
+    pub timeout: Duration,
+    /// The greatest Keep Alive, seconds; a client that asks for more, or for none, is told; 0 lets each have its own.
+    pub keep_alive_max_s: u16,
+    /// Bytes of a packet of a client.
+    pub packet_bytes_max: u32,
+    /// Messages above QoS 0 that one client may have unanswered.
+    pub receive_maximum: u16,
+    /// Messages above QoS 0 that one client is sent before it answers.
+    pub inflight_max: u16,
+    /// Topic aliases that one client may give, and is given.
+    pub topic_aliases_max: u16,
+    /// Subscriptions of one session.
+    pub subscriptions_max: usize,
+    /// Sessions that outlive their connection.
+    pub sessions_max: usize,
+    /// For how many seconds a session may outlive its connection.
+    pub session_expiry_max_s: u32,
+}
+
+impl Reader<'_> {
+    pub(super) fn mqtt(&self) -> Mqtt {
+        let small = |name: &str| u16::try_from(self.number(name)).unwrap_or(u16::MAX);
+        let large = |name: &str| u32::try_from(self.number(name)).unwrap_or(u32::MAX);
+        Mqtt {
+            port: self.port("mqtt.network.port"),
+            requires_authentication: self.flag("mqtt.requireAuthentication"),
+            timeout: self.millis("mqtt.timeout"),
+            keep_alive_max_s: small("mqtt.keepAliveMax"),
+            packet_bytes_max: large("mqtt.packetBytesMax"),
+            receive_maximum: small("mqtt.receiveMaximum"),
+            inflight_max: small("mqtt.inflightMax"),
+            topic_aliases_max: small("mqtt.topicAliasesMax"),
+            subscriptions_max: self.size("mqtt.subscriptionsMax"),
+            sessions_max: self.size("mqtt.sessionsMax"),
+            session_expiry_max_s: large("mqtt.sessionExpiryMax"),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! What the process knows of its clients: who is connected under which name, and which sessions wait for theirs.
+//!
+//! Only the beginning and the end of a connection come here; no packet does.
+
+use super::stored::{self, Session, StoredError};
+use crate::hub::{Hub, Keeper};
+use crate::metrics;
+use arc_swap::ArcSwap;
+use harper_mqtt::Text;
+use harper_mqtt::session::choose;
+use harper_store::{Database, Store, TableId};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// The broker of the process.
+pub(crate) struct Broker {
+    /// Where sessions are kept.
+    pub(super) system: Arc<Database>,
+    pub(super) store: Store,
+    hub: Arc<Hub>,
+    clients: Mutex<HashMap<Text, Arc<Seat>>>,
+    kept: Mutex<HashMap<TableId, Kept>>,
+    /// Sessions that outlive their connection.
+    sessions: AtomicUsize,
+    /// The clients that share a subscription, by the whole of its filter. Read for each message, changed now and then.
+    shares: ArcSwap<HashMap<Text, Vec<u64>>>,
+    /// When which client's session, or will, is to be looked at: milliseconds since 1970.
+    due: Mutex<BTreeSet<(u64, String)>>,
+}
+
+/// A table that sessions subscribe to, how often, and what has its log keep every value.
+struct Kept {
+    count: usize,
+    _keeper: Keeper,
+}
+
+/// A connection's hold on its client identifier.
+pub(super) struct Seat {
+    /// Whose it is; none while the broker looks after the session.
+    user: Option<String>,
+    /// Becomes true when another connection takes the session over, or somebody ends it.
+    taken: watch::Sender<bool>,
+}
+
+/// Why a client identifier cannot be had.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// Another user has it.
+    OtherUser,
+}
+
+impl Broker {
+    /// The broker over what is stored: its sessions are waiting again.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) fn open(store: &Store, hub: Arc<Hub>) -> Result<Arc<Self>, StoredError> {
+        let broker = Self {
+            system: store.database("system")?,
+            store: store.clone(),
+            hub,
+            clients: Mutex::default(),
+            kept: Mutex::default(),
+            sessions: AtomicUsize::new(0),
+            shares: ArcSwap::default(),
+            due: Mutex::default(),
+        };
+        let now_ms = stored::now_ms();
+        for session in stored::all(&broker.system)? {
+            broker.wait_for(&session, now_ms);
+            if session.expiry_s > 0 {
+                session.tables().for_each(|table| broker.keep(table));
+            }
+            broker.sessions.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(Arc::new(broker))
+    }
+
+    /// Takes a client identifier, and waits until the connection that has it has ended (MQTT-3.1.4-3).
+    pub(super) async fn take(&self, client: &Text, user: &str) -> Result<Arc<Seat>, Refused> {
+        loop {
+            let mut ended = {
+                let mut clients = lock(&self.clients);
+                let Some(other) = clients.get(client) else {
+                    let seat = Seat::new(Some(user));
+                    clients.insert(client.detached(), Arc::clone(&seat));
+                    return Ok(seat);
+                };
+                // the broker itself has it for a moment
+                let is_own = other.user.as_deref().is_none_or(|other| other == user);
+                if !is_own {
+                    return Err(Refused::OtherUser);
+                }
+                other.taken.send_replace(true);
+                other.taken.subscribe()
+            };
+            // it ends with the seat, which its connection gives back last
+            while ended.changed().await.is_ok() {}
+        }
+    }
+
+    /// Takes a client identifier that no connection has.
+    pub(super) fn take_if_free(&self, client: &Text) -> Option<Arc<Seat>> {
+        let mut clients = lock(&self.clients);
+        if clients.contains_key(client) {
+            return None;
+        }
+        let seat = Seat::new(None);
+        clients.insert(client.detached(), Arc::clone(&seat));
+        Some(seat)
+    }
+
+    /// Gives a client identifier back.
+    pub(super) fn leave(&self, client: &Text, seat: &Arc<Seat>) {
+        let mut clients = lock(&self.clients);
+        if clients.get(client).is_some_and(|known| Arc::ptr_eq(known, seat)) {
+            clients.remove(client);
+        }
+    }
+
+    /// Takes the place of one session; false when there are `max`.
+    pub(super) fn begin_session(&self, max: usize) -> bool {
+        let is_free = |sessions| (sessions < max).then_some(sessions + 1);
+        self.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_free).is_ok()
+    }
+
+    /// A session is gone; `keeps` says whether logs were kept for it.
+    pub(super) fn forget(&self, session: &Session, keeps: bool) {
+        self.sessions.fetch_sub(1, Ordering::Relaxed);
+        if keeps {
+            session.tables().for_each(|table| self.release(table));
+        }
+    }
+
+    /// A client takes part in a shared subscription.
+    pub(super) fn join(&self, filter: &Text, client: u64) {
+        self.change_share(filter, |members| members.push(client));
+    }
+
+    /// It takes part no more.
+    pub(super) fn part(&self, filter: &Text, client: u64) {
+        self.change_share(filter, |members| members.retain(|member| *member != client));
+    }
+
+    fn change_share(&self, filter: &Text, change: impl Fn(&mut Vec<u64>)) {
+        self.shares.rcu(|shares| {
+            let mut shares = HashMap::clone(shares);
+            let members = shares.entry(filter.detached()).or_default();
+            change(members);
+            if members.is_empty() {
+                shares.remove(filter);
+            }
+            shares
+        });
+    }
+
+    /// The client of a shared subscription that gets a message.
+    pub(super) fn chosen(&self, filter: &Text, message: u64) -> Option<u64> {
+        choose(self.shares.load().get(filter)?.iter().copied(), message)
+    }
+
+    /// Has a table's log keep every value, for a session. The table may be gone.
+    pub(super) fn keep(&self, (database, table): (&str, &str)) {
+        let Some(table) = self.table(database, table) else { return };
+        let mut kept = lock(&self.kept);
+        let hub = &self.hub;
+        let entry =
+            kept.entry(table).or_insert_with(|| Kept { count: 0, _keeper: hub.keep(table) });
+        entry.count += 1;
+    }
+
+    /// Has it no more.
+    pub(super) fn release(&self, (database, table): (&str, &str)) {
+        let Some(table) = self.table(database, table) else { return };
+        let mut kept = lock(&self.kept);
+        if let Some(entry) = kept.get_mut(&table) {
+            entry.count -= 1;
+            if entry.count == 0 {
+                kept.remove(&table);
+            }
+        }
+    }
+
+    /// Whether messages to a table have to go through its log.
+    pub(super) fn keeps(&self, table: TableId) -> bool {
+        use harper_store::{Interest, Observer};
+        self.hub.interest(table) == Interest::Durable
+    }
+
+    fn table(&self, database: &str, table: &str) -> Option<TableId> {
+        let database = self.store.databases().into_iter().find(|known| known.name() == database)?;
+        Some(database.table(table)?.identity())
+    }
+
+    /// Has the session of a client that is not connected looked at when its will is due, and when it ends.
+    pub(super) fn wait_for(&self, session: &Session, now_ms: u64) {
+        let mut due = lock(&self.due);
+        for at in [session.will_due_ms(now_ms), session.ends_ms(now_ms)].into_iter().flatten() {
+            due.insert((at, session.client.clone()));
+        }
+    }
+
+    /// The next client whose session is due.
+    pub(super) fn next_due(&self, now_ms: u64) -> Option<String> {
+        let mut due = lock(&self.due);
+        let is_due = due.first().is_some_and(|(at, _)| *at <= now_ms);
+        if is_due { due.pop_first().map(|(_, client)| client) } else { None }
+    }
+}
+
+/// What a scrape is told of the sessions.
+pub(crate) struct Sessions(pub(crate) Arc<Broker>);
+
+impl Collector for Sessions {
+    fn desc(&self) -> Vec<&Desc> {
+        Vec::new()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        vec![metrics::gauge(
+            "harper_mqtt_sessions",
+            "Stored MQTT sessions: those that outlive their connection, or have a will.",
+            self.0.sessions.load(Ordering::Relaxed) as f64,
+        )]
+    }
+}
+
+impl Seat {
+    fn new(user: Option<&str>) -> Arc<Self> {
+        let (taken, _) = watch::channel(false);
+        Arc::new(Self { user: user.map(str::to_owned), taken })
+    }
+
+    /// Ready when another connection has taken the session over.
+    pub(super) async fn taken(&self) {
+        let mut taken = self.taken.subscribe();
+        // the sender is in the seat
+        let _ = taken.wait_for(|taken| *taken).await;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

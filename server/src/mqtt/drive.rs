@@ -1,0 +1,335 @@
+//! One connection, from its first byte to its last: reads, writes, and asks the [`Client`] what to make of it. One task
+//! does all of it, so that nothing of a client is shared.
+
+use super::Broker;
+use super::answer::Answered;
+use super::client::{Client, Stop};
+use super::connect;
+use super::message::Staged;
+use crate::auth::Identity;
+use crate::hub::Delivery;
+use crate::metrics::Closed;
+use crate::route::OwnRoutes;
+use crate::services::Services;
+use crate::tls::ClientCertificate;
+use bytes::{Buf, BytesMut};
+use harper_mqtt::packet::{Connack, Connect};
+use harper_mqtt::{Decoder, Error, Packet, Reason, Version, encode};
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{self, Poll};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Sleep, timeout};
+
+/// Bytes of a CONNECT: it comes from anybody.
+const CONNECT_BYTES_MAX: u32 = 256 * 1024;
+/// Bytes that are read at once.
+const READ_BYTES: usize = 16 * 1024;
+/// Time for the last packet to be taken.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// What is read goes here first: a connection that is idle has no buffer.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+}
+
+/// What a connection takes from its worker.
+pub(crate) trait Host {
+    /// The services as they are now.
+    fn services(&self) -> Rc<Services>;
+    /// The routes as they are now.
+    fn routes(&self) -> Rc<OwnRoutes>;
+    /// The time, to a quarter of a second.
+    fn now(&self) -> Instant;
+}
+
+/// Where a connection comes from and what it may use.
+pub(crate) struct Context {
+    /// Its worker.
+    pub host: Rc<dyn Host>,
+    /// The broker.
+    pub broker: Arc<Broker>,
+    /// Whose connection it is.
+    pub address: IpAddr,
+    /// Whether it is from this machine, made by no foreign page and passed on by no proxy.
+    pub is_local: bool,
+    /// The certificate that the client has shown.
+    pub certificate: Option<Rc<ClientCertificate>>,
+    /// Who has logged in before MQTT began, as by the upgrade to WebSocket.
+    pub identity: Option<Identity>,
+}
+
+/// What has happened.
+enum Wake {
+    Ending,
+    Taken,
+    Read(io::Result<usize>),
+    Wrote(io::Result<usize>),
+    Answered(Answered),
+    Stored(Result<Vec<Staged>, Stop>),
+    Told(Delivery),
+    Time,
+}
+
+/// Serves a connection until it ends. When `ending` is ready, the client is sent elsewhere.
+pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    mut io: S,
+    context: Context,
+    ending: impl Future<Output = ()>,
+) -> Closed {
+    let mut ending = pin!(ending);
+    let services = context.host.services();
+    let limit = services.config.mqtt.timeout;
+    let mut input = BytesMut::new();
+    let mut decoder = Decoder::server(CONNECT_BYTES_MAX);
+    let begun = timeout(limit, begin(&mut io, context, &mut decoder, &mut input));
+    let begun = tokio::select! {
+        begun = begun => begun,
+        () = &mut ending => return Closed::Drain,
+    };
+    match begun {
+        Ok(Ok(mut client)) => {
+            decoder.set_bytes_max(services.config.mqtt.packet_bytes_max);
+            drop(services);
+            let stop = run(&mut io, &mut client, &mut decoder, &mut input, ending).await;
+            end(&mut io, client, stop).await
+        }
+        Ok(Err(closed)) => closed,
+        Err(_) => Closed::Timeout,
+    }
+}
+
+/// Reads CONNECT and answers it.
+async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
+    io: &mut S,
+    context: Context,
+    decoder: &mut Decoder,
+    input: &mut BytesMut,
+) -> Result<Box<Client>, Closed> {
+    let connect = match first(io, decoder, input).await {
+        Ok(Some(connect)) => connect,
+        Ok(None) => return Err(Closed::Normal),
+        Err(error) => {
+            tracing::debug!(address = %context.address, %error, "no MQTT");
+            if let Some(version) = decoder.version().filter(|version| is_answered(*version, error))
+            {
+                refuse(io, version, Connack::refuse(error.reason)).await;
+            }
+            return Err(Closed::Error);
+        }
+    };
+    let version = connect.version;
+    match connect::establish(context, &connect).await {
+        Ok(client) => Ok(client),
+        Err((context, connack)) => {
+            tracing::debug!(address = %context.address, reason = %connack.reason, "refused");
+            context.host.services().metrics.mqtt.refused.add(1);
+            refuse(io, version, connack).await;
+            Err(Closed::Normal)
+        }
+    }
+}
+
+/// Whether a CONNECT that is wrong is answered: before MQTT 5 only an unknown version is (3.1.1: MQTT-3.1.4-1).
+fn is_answered(version: Version, error: Error) -> bool {
+    version.is_v5() || error.reason == Reason::UnsupportedProtocolVersion
+}
+
+async fn refuse<S: AsyncWrite + Unpin>(io: &mut S, version: Version, connack: Connack) {
+    let mut output = BytesMut::new();
+    if encode(&Packet::Connack(connack), version, u32::MAX, &mut output).is_ok() {
+        last_word(io, &output).await;
+    }
+}
+
+async fn last_word<S: AsyncWrite + Unpin>(io: &mut S, output: &[u8]) {
+    // a client that does not take it has gone
+    let _ = timeout(LAST_WORD, async {
+        io.write_all(output).await?;
+        io.shutdown().await
+    })
+    .await;
+}
+
+/// The CONNECT of the connection; none when it ends before.
+async fn first<S: AsyncRead + Unpin>(
+    io: &mut S,
+    decoder: &mut Decoder,
+    input: &mut BytesMut,
+) -> Result<Option<Box<Connect>>, Error> {
+    loop {
+        match decoder.decode(input)? {
+            Some(Packet::Connect(connect)) => return Ok(Some(connect)),
+            Some(_) => return Err(Error::protocol("the first packet is not CONNECT")),
+            None => {}
+        }
+        let read = poll_fn(|cx| poll_read(&mut *io, input, cx)).await;
+        if !read.is_ok_and(|count| count > 0) {
+            return Ok(None);
+        }
+    }
+}
+
+async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+    io: &mut S,
+    client: &mut Client,
+    decoder: &mut Decoder,
+    input: &mut BytesMut,
+    mut ending: Pin<&mut impl Future<Output = ()>>,
+) -> Stop {
+    let seat = Arc::clone(&client.seat);
+    let mut taken = pin!(seat.taken());
+    let mut clock = Clock::default();
+    loop {
+        match handle_all(client, decoder, input).await {
+            Ok(()) => {}
+            Err(stop) => return stop,
+        }
+        clock.set(client.deadline());
+        let wake = poll_fn(|cx| {
+            if ending.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Wake::Ending);
+            }
+            if taken.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Wake::Taken);
+            }
+            if let Poll::Ready(wrote) = poll_write(io, &mut client.output, cx) {
+                return Poll::Ready(Wake::Wrote(wrote));
+            }
+            if client.takes_input()
+                && let Poll::Ready(read) = poll_read(io, input, cx)
+            {
+                return Poll::Ready(Wake::Read(read));
+            }
+            poll_client(client, &mut clock, cx)
+        });
+        let handled = match wake.await {
+            Wake::Ending => Err(Stop::Ending),
+            Wake::Taken => Err(Stop::Taken),
+            Wake::Read(Ok(count)) if count > 0 => client.heard(),
+            Wake::Wrote(Ok(count)) if count > 0 => client.written(),
+            Wake::Read(_) | Wake::Wrote(_) => Err(Stop::Gone),
+            Wake::Answered(answered) => client.answered(answered),
+            Wake::Stored(staged) => client.stored(staged),
+            Wake::Told(delivery) => client.told(&delivery),
+            Wake::Time => client.timed(),
+        };
+        if let Err(stop) = handled {
+            return stop;
+        }
+    }
+}
+
+/// Handles every packet that has come whole.
+async fn handle_all(
+    client: &mut Client,
+    decoder: &mut Decoder,
+    input: &mut BytesMut,
+) -> Result<(), Stop> {
+    while client.takes_input() {
+        match decoder.decode(input)? {
+            Some(packet) => client.handle(packet).await?,
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+fn poll_client(client: &mut Client, clock: &mut Clock, cx: &mut task::Context<'_>) -> Poll<Wake> {
+    if let Poll::Ready(answered) = client.poll_answer(cx) {
+        return Poll::Ready(Wake::Answered(answered));
+    }
+    if let Poll::Ready(outcome) = client.poll_stored(cx) {
+        return Poll::Ready(Wake::Stored(outcome));
+    }
+    if client.takes_messages()
+        && let Poll::Ready(delivery) = client.outbox.poll_next(cx)
+    {
+        return Poll::Ready(Wake::Told(delivery));
+    }
+    clock.poll(cx).map(|()| Wake::Time)
+}
+
+fn poll_read<S: AsyncRead + Unpin>(
+    io: &mut S,
+    input: &mut BytesMut,
+    cx: &mut task::Context<'_>,
+) -> Poll<io::Result<usize>> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut buffer = ReadBuf::new(scratch);
+        let read = Pin::new(io).poll_read(cx, &mut buffer);
+        read.map_ok(|()| {
+            input.extend_from_slice(buffer.filled());
+            buffer.filled().len()
+        })
+    })
+}
+
+fn poll_write<S: AsyncWrite + Unpin>(
+    io: &mut S,
+    output: &mut BytesMut,
+    cx: &mut task::Context<'_>,
+) -> Poll<io::Result<usize>> {
+    if output.is_empty() {
+        return Poll::Pending;
+    }
+    let wrote = Pin::new(&mut *io).poll_write(cx, output);
+    if let Poll::Ready(Ok(count)) = wrote {
+        output.advance(count);
+        if output.is_empty() {
+            // an idle connection has no buffer
+            *output = BytesMut::new();
+            // what cannot be flushed now goes with what is written next, or is woken for
+            let _ = Pin::new(io).poll_flush(cx);
+        }
+    }
+    wrote
+}
+
+/// Says the last word and leaves.
+async fn end<S: AsyncWrite + Unpin>(io: &mut S, mut client: Box<Client>, stop: Stop) -> Closed {
+    client.say_goodbye(&stop);
+    let output = std::mem::take(&mut client.output);
+    let closed = stop.closed();
+    if !matches!(stop, Stop::Gone) {
+        last_word(io, &output).await;
+    }
+    client.finish(stop).await;
+    closed
+}
+
+/// One timer, set anew only when it has to ring earlier.
+#[derive(Default)]
+struct Clock {
+    sleep: Option<Pin<Box<Sleep>>>,
+    /// Whether it is to ring.
+    is_set: bool,
+}
+
+impl Clock {
+    fn set(&mut self, deadline: Option<Instant>) {
+        let Some(deadline) = deadline else { return };
+        let deadline = tokio::time::Instant::from_std(deadline);
+        match &mut self.sleep {
+            Some(sleep) if self.is_set && sleep.deadline() <= deadline => {}
+            Some(sleep) => sleep.as_mut().reset(deadline),
+            None => self.sleep = Some(Box::pin(tokio::time::sleep_until(deadline))),
+        }
+        self.is_set = true;
+    }
+
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {
+        let Some(sleep) = self.sleep.as_mut().filter(|_| self.is_set) else {
+            return Poll::Pending;
+        };
+        let rung = sleep.as_mut().poll(cx);
+        self.is_set = rung.is_pending();
+        rung
+    }
+}

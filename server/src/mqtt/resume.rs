@@ -1,0 +1,241 @@
+//! A session that outlives its connection: what is stored of it, and how it goes on. The rules are those of
+//! `harper_mqtt::session`.
+
+use super::client::{Client, Stop};
+use super::message::{Outgoing, Place, Unanswered};
+use super::publish;
+use super::stored::{self, Going, Session, StoredError, StoredSubscription};
+use super::subscribe;
+use crate::hub::Start;
+use bytes::Bytes;
+use harper_mqtt::session::{Cursor, Inbound, Phase, Row, recover};
+use harper_mqtt::{PacketId, Qos, Text};
+use harper_store::{Event, SideOp, Stretch};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+impl Client {
+    /// Goes on with a stored session.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(super) fn resume(&mut self, session: &Session) -> Result<(), StoredError> {
+        let broker = Arc::clone(&self.context.broker);
+        let rows = self.shelf.going()?;
+        let qos: HashMap<Place, Qos> = rows.iter().map(|(row, qos)| (row.place, *qos)).collect();
+        let recovered = recover(rows.iter().map(|(row, _)| *row).collect());
+        self.rows = rows.iter().map(|(row, _)| (row.place, (*row, false))).collect();
+        for place in &recovered.done {
+            self.rows.entry(*place).and_modify(|(_, is_done)| *is_done = true);
+        }
+        for stored in &session.subscriptions {
+            self.listen_again(stored, &recovered.unanswered, &recovered.done);
+        }
+        self.last_feed = session.subscriptions.iter().map(|one| one.feed).max().unwrap_or(0);
+        for row in recovered.unanswered {
+            let qos = qos.get(&row.place).copied().unwrap_or(Qos::ExactlyOnce);
+            match self.unanswered(&row) {
+                Some(message) => self.outbound.restore(row.turn, row.id, qos, row.phase, message),
+                // the log has forgotten it
+                None => self.let_row_go(row.place),
+            }
+        }
+        let limit = self.outbound.receive_maximum();
+        self.outbound.resume(limit);
+        self.held = self.shelf.held(&broker.store)?;
+        let settings = self.context.host.services().config.mqtt.receive_maximum;
+        self.inbound = Inbound::new(settings, self.held.keys().copied().collect());
+        Ok(())
+    }
+
+    fn let_row_go(&mut self, place: Place) {
+        self.rows.entry(place).and_modify(|(_, is_done)| *is_done = true);
+        if let Some(feed) = self.feeds.get_mut(&place.feed) {
+            feed.cursor.done(place.sequence);
+        }
+    }
+
+    /// Listens again from where the session had come. A subscription whose table is gone, or whose right is, is forgotten.
+    fn listen_again(
+        &mut self,
+        stored: &StoredSubscription,
+        unanswered: &[Row<Place>],
+        done: &[Place],
+    ) {
+        let services = self.context.host.services();
+        let Some(subscription) = stored.subscription() else { return };
+        let Ok((resource, filter)) = self.target(&subscription.filter) else { return };
+        let is_shared = subscription.filter.share().is_some();
+        let mut cursor = Cursor::new(stored.cursor);
+        let mine = |place: &&Place| place.feed == stored.feed && !place.is_record;
+        let open: Vec<Place> = unanswered.iter().map(|row| row.place).collect();
+        for place in open.iter().filter(mine) {
+            cursor.reopen(place.sequence);
+        }
+        let start = match is_shared {
+            // while it was away the others have taken its messages
+            true => Start::Now,
+            false => Start::After { epoch: stored.epoch, sequence: stored.cursor },
+        };
+        self.last_feed = stored.feed - 1;
+        let place = subscribe::Place { start, is_once: false, cursor: Some(cursor) };
+        let listened = self.listen(&services, &subscription, resource, filter, place);
+        if let Err(reason) = listened {
+            tracing::info!(client = ?self.client_id, %reason, "a subscription is not gone on with");
+            return;
+        }
+        if let Some(feed) = self.feeds.get_mut(&stored.feed) {
+            let places = open.iter().chain(done);
+            feed.known.extend(places.filter(mine).map(|place| place.sequence));
+        }
+        if is_shared {
+            self.context.broker.join(subscription.filter.whole(), self.number);
+        }
+        self.subscriptions.insert(subscription, stored.id);
+    }
+
+    /// The message of a row, read from the log again.
+    fn unanswered(&self, row: &Row<Place>) -> Option<Unanswered> {
+        let place = Some(row.place);
+        if row.phase == Phase::Released {
+            let message = Outgoing {
+                topic: Text::default(),
+                properties: Bytes::new(),
+                payload: Bytes::new(),
+                retain: false,
+                ids: Vec::new(),
+                expires_ms: 0,
+            };
+            return Some(Unanswered { place, message });
+        }
+        let feed = self.feeds.get(&row.place.feed)?;
+        let event = read(feed, row.place.sequence)?;
+        let message = self.message_again(feed, &event, row.place.is_record)?;
+        Some(Unanswered { place, message })
+    }
+
+    /// What is to be stored of where the session has come, and what is not needed any more.
+    pub(super) fn settled(&mut self) -> Vec<SideOp> {
+        self.is_dirty = false;
+        let mut ops = Vec::new();
+        let feeds = &self.feeds;
+        let shelf = &self.shelf;
+        self.rows.retain(|place, (_, is_done)| {
+            let position = feeds.get(&place.feed).map(|feed| feed.cursor.position());
+            let is_behind = position.is_none_or(|position| place.sequence <= position);
+            let goes = *is_done && (place.is_record || is_behind);
+            if goes {
+                ops.push(shelf.delete_going(place));
+            }
+            !goes
+        });
+        match self.shelf.put_session(&self.as_stored(None)) {
+            Ok(op) => ops.push(op),
+            Err(error) => tracing::error!(%error, "a session of MQTT cannot be stored"),
+        }
+        ops
+    }
+
+    /// The session as it is stored.
+    fn as_stored(&self, closed_ms: Option<u64>) -> Session {
+        let feeds = self.feeds.iter().filter(|(_, feed)| !feed.is_once);
+        let subscriptions = feeds.filter_map(|(number, feed)| {
+            let (subscription, id) = self.subscriptions.get(&feed.filter)?;
+            let (database, table) = subscribe::names(&feed.resource);
+            Some(StoredSubscription {
+                feed: *number,
+                filter: subscription.filter.whole().to_string(),
+                qos: subscription.qos.bits(),
+                no_local: subscription.no_local,
+                retain_as_published: subscription.retain_as_published,
+                id,
+                database: database.to_owned(),
+                table: table.to_owned(),
+                epoch: feed.resource.database.epoch(),
+                cursor: feed.cursor.position(),
+            })
+        });
+        let mut subscriptions: Vec<_> = subscriptions.collect();
+        subscriptions.sort_unstable_by_key(|one| one.feed);
+        Session {
+            client: self.client_id.to_string(),
+            user: self.user().to_owned(),
+            expiry_s: self.lifetime.seconds(),
+            closed_ms,
+            subscriptions,
+            will: self.will.clone(),
+        }
+    }
+
+    /// Stores the session, and waits until it is durable.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(super) async fn store(&mut self, closed_ms: Option<u64>) -> Result<(), StoredError> {
+        let ops = vec![self.shelf.put_session(&self.as_stored(closed_ms))?];
+        stored::commit(&self.context.broker.system, ops).await
+    }
+
+    /// The connection has ended: what outlives it is stored, and what does not is gone. A will is published at once, or
+    /// waits.
+    pub(super) async fn finish(mut self: Box<Self>, stop: Stop) {
+        let now_ms = stored::now_ms();
+        let broker = Arc::clone(&self.context.broker);
+        for (subscription, _) in self.subscriptions.iter() {
+            if subscription.filter.share().is_some() {
+                broker.part(subscription.filter.whole(), self.number);
+            }
+        }
+        if matches!(stop, Stop::Done { with_will: false }) {
+            self.will = None;
+        }
+        // the process stops: the will is published when it is back, unless the client is back first
+        let is_ending = matches!(stop, Stop::Ending);
+        let waits = |will: &stored::StoredWill| will.delay_s.min(self.lifetime.seconds()) > 0;
+        let is_due = self.will.as_ref().is_some_and(|will| !is_ending && !waits(will));
+        if let Some(will) = self.will.take_if(|_| is_due) {
+            publish::will(&self.context, &self.identity, self.number, &will).await;
+        }
+        if let Err(error) = self.leave_stored(now_ms).await {
+            tracing::error!(%error, client = ?self.client_id, "a session of MQTT cannot be stored");
+        }
+        self.context.host.services().metrics.mqtt.connected.add(-1);
+        broker.leave(&self.client_id, &self.seat);
+    }
+
+    async fn leave_stored(&mut self, now_ms: u64) -> Result<(), StoredError> {
+        if !self.is_stored {
+            return Ok(());
+        }
+        let broker = Arc::clone(&self.context.broker);
+        let session = self.as_stored(Some(now_ms));
+        if !self.lifetime.is_durable() && self.will.is_none() {
+            self.shelf.clear(&broker.store).await?;
+            broker.forget(&session, self.keeps);
+            return Ok(());
+        }
+        let mut ops = self.settled();
+        for (id, qos, phase, message) in self.outbound.unanswered() {
+            if let Some(place) = message.place {
+                let turn = self.outbound.turn_of(id).unwrap_or_default();
+                let going: Going = (Row { place, id, turn, phase }, qos);
+                ops.push(self.shelf.put_going(&going));
+            }
+        }
+        let held = self.inbound.held().iter().filter(|id| !self.held.contains_key(id));
+        ops.extend(held.map(|id: &PacketId| self.shelf.hold_again(*id)));
+        ops.push(self.shelf.put_session(&session)?);
+        stored::commit(&broker.system, ops).await?;
+        broker.wait_for(&session, now_ms);
+        Ok(())
+    }
+}
+
+/// One entry of a table's log.
+fn read(feed: &subscribe::Feed, sequence: u64) -> Option<Event> {
+    let txn = feed.resource.database.read().ok()?;
+    let stretch = Stretch { entries_max: 1, bytes_max: usize::MAX };
+    let after = sequence.checked_sub(1)?;
+    let found = feed.resource.table.events_after(&txn, after, stretch, |_| true).ok()?;
+    found.events.into_iter().next()
+}

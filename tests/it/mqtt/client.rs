@@ -1,0 +1,293 @@
+//! A client that does what it is told, packet by packet.
+
+use crate::harness::{PATIENCE, Server};
+use bytes::{Bytes, BytesMut};
+use harper_mqtt::packet::{
+    Ack, Connack, Connect, Delivery, Disconnect, Publish, RetainHandling, Suback, Subscribe,
+    Subscription, Unsubscribe,
+};
+use harper_mqtt::property::{SESSION_EXPIRY, SUBSCRIPTION_ID, Varint};
+use harper_mqtt::topic::Filter;
+use harper_mqtt::{
+    Binary, Decoder, Packet, PacketId, Properties, Qos, Reason, Text, Version, encode,
+};
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+/// For how long nothing must come where nothing is to come.
+const SILENCE: Duration = Duration::from_millis(300);
+
+pub(super) struct Mqtt {
+    pub(super) version: Version,
+    stream: TcpStream,
+    decoder: Decoder,
+    buffer: BytesMut,
+    /// What came while something else was waited for.
+    early: VecDeque<Packet>,
+}
+
+pub(super) fn text(value: &str) -> Text {
+    Text::try_from(value).unwrap()
+}
+
+pub(super) fn id(number: u16) -> PacketId {
+    PacketId::new(number).unwrap()
+}
+
+/// A CONNECT with nothing special.
+pub(super) fn connect(version: Version, client_id: &str) -> Connect {
+    Connect {
+        version,
+        clean_start: true,
+        keep_alive_s: 60,
+        properties: Properties::default(),
+        client_id: text(client_id),
+        will: None,
+        user_name: None,
+        password: None,
+    }
+}
+
+/// The same for a session that lasts.
+pub(super) fn lasting(version: Version, client_id: &str) -> Connect {
+    let mut connect = Connect { clean_start: false, ..connect(version, client_id) };
+    if version.is_v5() {
+        connect.properties.push(&SESSION_EXPIRY, 3600);
+    }
+    connect
+}
+
+pub(super) fn with_login(connect: Connect, name: &str, password: &str) -> Connect {
+    let password = Binary::new(Bytes::copy_from_slice(password.as_bytes())).unwrap();
+    Connect { user_name: Some(text(name)), password: Some(password), ..connect }
+}
+
+/// A message without an identifier.
+pub(super) fn message(topic: &str, payload: &str) -> Publish {
+    Publish {
+        dup: false,
+        delivery: Delivery::AtMostOnce,
+        retain: false,
+        topic: text(topic),
+        properties: Properties::default(),
+        payload: Bytes::copy_from_slice(payload.as_bytes()),
+    }
+}
+
+pub(super) fn subscription(filter: &str, qos: Qos) -> Subscription {
+    Subscription::new(Filter::new(text(filter)).unwrap(), qos)
+}
+
+impl Mqtt {
+    pub(super) fn version(server: &Server, version: Version) -> Self {
+        let stream = TcpStream::connect(server.mqtt()).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let decoder = Decoder::client(version, u32::MAX);
+        Self { version, stream, decoder, buffer: BytesMut::new(), early: VecDeque::new() }
+    }
+
+    /// Connects with a clean session.
+    #[track_caller]
+    pub(super) fn clean(mut self, client_id: &str) -> Self {
+        let connack = self.open(connect(self.version, client_id));
+        assert_eq!(connack.reason, Reason::Success);
+        self
+    }
+
+    /// Connects with a session that lasts; whether there was one.
+    #[track_caller]
+    pub(super) fn lasting(mut self, client_id: &str) -> (Self, bool) {
+        let connack = self.open(lasting(self.version, client_id));
+        assert_eq!(connack.reason, Reason::Success);
+        (self, connack.session_present)
+    }
+
+    #[track_caller]
+    pub(super) fn open(&mut self, connect: Connect) -> Connack {
+        self.send(&Packet::Connect(Box::new(connect)));
+        match self.next() {
+            Packet::Connack(connack) => connack,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        // the server may have closed already
+        let _ = self.stream.write_all(bytes);
+    }
+
+    pub(super) fn send(&mut self, packet: &Packet) {
+        let mut out = BytesMut::new();
+        encode(packet, self.version, u32::MAX, &mut out).unwrap();
+        self.bytes(&out);
+    }
+
+    /// What comes within a time; none when nothing does, or the connection ends.
+    fn within(&mut self, time: Duration) -> Result<Option<Packet>, ()> {
+        match self.early.pop_front() {
+            Some(packet) => Ok(Some(packet)),
+            None => self.fresh(time),
+        }
+    }
+
+    fn fresh(&mut self, time: Duration) -> Result<Option<Packet>, ()> {
+        let deadline = Instant::now() + time;
+        loop {
+            if let Some(packet) = self.decoder.decode(&mut self.buffer).unwrap() {
+                return Ok(Some(packet));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            self.stream.set_read_timeout(Some(left)).unwrap();
+            let mut bytes = [0; 65536];
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return Err(()),
+                Ok(count) => self.buffer.extend_from_slice(&bytes[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(None),
+                Err(_) => return Err(()),
+            }
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn next(&mut self) -> Packet {
+        self.within(PATIENCE).expect("the connection ended").expect("nothing came")
+    }
+
+    #[track_caller]
+    pub(super) fn publication(&mut self) -> Publish {
+        match self.next() {
+            Packet::Publish(publish) => publish,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Topic and payload of the next message.
+    #[track_caller]
+    pub(super) fn told(&mut self) -> (String, String) {
+        let publish = self.publication();
+        let payload = String::from_utf8(publish.payload.to_vec()).unwrap();
+        (publish.topic.to_string(), payload)
+    }
+
+    #[track_caller]
+    pub(super) fn silent(&mut self) {
+        match self.within(SILENCE) {
+            Ok(None) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// That the server ends the connection, with what it says last.
+    #[track_caller]
+    pub(super) fn ended(&mut self) -> Option<Disconnect> {
+        let mut last = None;
+        loop {
+            match self.within(PATIENCE) {
+                Ok(Some(Packet::Disconnect(disconnect))) => last = Some(disconnect),
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("the connection is still open"),
+                Err(()) => return last,
+            }
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn subscribe(&mut self, subscriptions: Vec<Subscription>) -> Vec<Reason> {
+        self.subscribe_as(subscriptions, None)
+    }
+
+    #[track_caller]
+    pub(super) fn subscribe_as(
+        &mut self,
+        subscriptions: Vec<Subscription>,
+        number: Option<u32>,
+    ) -> Vec<Reason> {
+        let mut properties = Properties::default();
+        if let Some(number) = number {
+            properties.push(&SUBSCRIPTION_ID, Varint(number));
+        }
+        self.send(&Packet::Subscribe(Subscribe { id: id(9), properties, subscriptions }));
+        match self.next() {
+            Packet::Suback(Suback { reasons, .. }) => reasons,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Subscribes to what happens from now on.
+    #[track_caller]
+    pub(super) fn listen(&mut self, filter: &str, qos: Qos) {
+        let mut subscription = subscription(filter, qos);
+        if self.version.is_v5() {
+            subscription.retain_handling = RetainHandling::Never;
+        }
+        let reasons = self.subscribe(vec![subscription]);
+        assert!(!reasons[0].is_error(), "{reasons:?}");
+    }
+
+    #[track_caller]
+    pub(super) fn unsubscribe(&mut self, filter: &str) -> Vec<Reason> {
+        let filters = vec![Filter::new(text(filter)).unwrap()];
+        let properties = Properties::default();
+        self.send(&Packet::Unsubscribe(Unsubscribe { id: id(8), properties, filters }));
+        match self.next() {
+            Packet::Unsuback(Suback { reasons, .. }) => reasons,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn publish(&mut self, publish: Publish) {
+        self.send(&Packet::Publish(publish));
+    }
+
+    /// Publishes with QoS 1 and waits for the answer.
+    #[track_caller]
+    pub(super) fn publish_1(&mut self, publish: Publish) -> Reason {
+        self.publish(Publish { delivery: Delivery::AtLeastOnce(id(5)), ..publish });
+        match self.next() {
+            Packet::Puback(ack) => ack.reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Publishes with QoS 2 to the end.
+    #[track_caller]
+    pub(super) fn publish_2(&mut self, publish: Publish) -> Reason {
+        self.publish(Publish { delivery: Delivery::ExactlyOnce(id(6)), ..publish });
+        let Packet::Pubrec(ack) = self.next() else { panic!() };
+        if !ack.reason.is_error() {
+            self.send(&Packet::Pubrel(Ack::success(id(6))));
+            assert_eq!(self.next(), Packet::Pubcomp(Ack::success(id(6))));
+        }
+        ack.reason
+    }
+
+    /// Answers a message as its quality of service asks for, to the end.
+    #[track_caller]
+    pub(super) fn answer(&mut self, publish: &Publish) {
+        match publish.delivery {
+            Delivery::AtMostOnce => {}
+            Delivery::AtLeastOnce(id) => self.send(&Packet::Puback(Ack::success(id))),
+            Delivery::ExactlyOnce(id) => {
+                self.send(&Packet::Pubrec(Ack::success(id)));
+                loop {
+                    match self.fresh(PATIENCE).expect("the connection ended").expect("nothing came")
+                    {
+                        Packet::Pubrel(ack) if ack.id == id => break,
+                        other => self.early.push_back(other),
+                    }
+                }
+                self.send(&Packet::Pubcomp(Ack::success(id)));
+            }
+        }
+    }
+
+    pub(super) fn disconnect(mut self) {
+        self.send(&Packet::Disconnect(Disconnect::new(Reason::Success)));
+        assert_eq!(self.ended(), None);
+    }
+}

@@ -1,0 +1,99 @@
+use super::client::{Mqtt, connect, lasting, text};
+use super::{SCHEMA, connected, launch, start};
+use crate::harness::{Home, Server};
+use harper_mqtt::packet::{Connect, Disconnect, Packet, Will};
+use harper_mqtt::property::WILL_DELAY;
+use harper_mqtt::{Binary, Properties, Qos, Reason, Version};
+use rustix::process::Signal;
+use std::time::{Duration, Instant};
+
+fn will(retain: bool, delay_s: u32) -> Will {
+    Will {
+        qos: Qos::AtLeastOnce,
+        retain,
+        properties: Properties::default().with(&WILL_DELAY, delay_s),
+        topic: text("Dog/will"),
+        payload: Binary::new(bytes::Bytes::from_static(b"{\"name\":\"gone\"}")).unwrap(),
+    }
+}
+
+fn mourner(server: &Server) -> Mqtt {
+    let mut mourner = connected(server, "mourner");
+    mourner.listen("Dog/will", Qos::AtMostOnce);
+    mourner
+}
+
+fn open(server: &Server, connect: Connect) -> Mqtt {
+    let mut client = Mqtt::version(server, Version::V5);
+    assert_eq!(client.open(connect).reason, Reason::Success);
+    client
+}
+
+fn mortal(retain: bool) -> Connect {
+    Connect { will: Some(will(retain, 0)), ..connect(Version::V5, "mortal") }
+}
+
+#[test]
+fn a_will_is_published_when_the_connection_breaks() {
+    let server = start();
+    let mut mourner = mourner(&server);
+    // right after CONNACK, too
+    drop(open(&server, mortal(false)));
+    assert_eq!(mourner.told().1, "{\"name\":\"gone\"}");
+    open(&server, mortal(false)).bytes(b"\0\0");
+    assert_eq!(mourner.told().0, "Dog/will");
+    drop(open(&server, mortal(true)));
+    mourner.told();
+    assert_eq!(server.client().get("/Dog/will").json()["name"], "gone");
+}
+
+#[test]
+fn disconnect_withdraws_the_will_unless_it_says_otherwise() {
+    let server = start();
+    let mut mourner = mourner(&server);
+    open(&server, mortal(false)).disconnect();
+    mourner.silent();
+    let mut client = open(&server, mortal(false));
+    client.send(&Packet::Disconnect(Disconnect::new(Reason::DisconnectWithWill)));
+    assert_eq!(mourner.told().0, "Dog/will");
+}
+
+#[test]
+fn a_will_waits_for_its_delay_and_for_the_client_to_come_back() {
+    let server = start();
+    let mut mourner = mourner(&server);
+    let connect = || Connect { will: Some(will(false, 2)), ..lasting(Version::V5, "mortal") };
+    drop(open(&server, connect()));
+    let begun = Instant::now();
+    assert_eq!(mourner.told().0, "Dog/will");
+    assert!(begun.elapsed() > Duration::from_millis(1500));
+    // MQTT-3.1.3-9
+    drop(open(&server, connect()));
+    std::thread::sleep(Duration::from_millis(300));
+    let client = open(&server, Connect { will: None, ..connect() });
+    std::thread::sleep(Duration::from_secs(3));
+    mourner.silent();
+    drop(client);
+}
+
+#[test]
+fn a_will_survives_a_crash() {
+    let mut server = launch(&Home::with_schema(SCHEMA)).start();
+    let _client = open(&server, mortal(true));
+    server.signal(Signal::KILL);
+    server.wait();
+    let server = launch(&server.home).start();
+    crate::harness::eventually("the will", || {
+        (server.client().get("/Dog/will").status == 200).then_some(())
+    });
+}
+
+#[test]
+fn a_will_without_a_right_or_a_table_is_refused() {
+    let server = start();
+    let mut lost = will(false, 0);
+    lost.topic = text("Nothing/x");
+    let connect = Connect { will: Some(lost), ..connect(Version::V5, "a") };
+    let connack = Mqtt::version(&server, Version::V5).open(connect);
+    assert_eq!(connack.reason, Reason::TopicNameInvalid);
+}
