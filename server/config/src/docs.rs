@@ -126,7 +126,9 @@ fn kind_schema(kind: Kind) -> Map<String, Value> {
             {"const": "auto"}, {"type": ["integer", "null"], "minimum": least, "maximum": most}]}),
         Kind::Port => json!({"anyOf": [
             {"type": ["integer", "null"], "minimum": 0, "maximum": 65535}, {"type": "string", "pattern": ":[0-9]+$"}]}),
-        Kind::Millis | Kind::Bytes => json!({"type": ["integer", "string", "null"]}),
+        Kind::Millis | Kind::MillisNotZero | Kind::Bytes => {
+            json!({"type": ["integer", "string", "null"]})
+        }
         Kind::Text
         | Kind::TextOrNull
         | Kind::Path
@@ -158,6 +160,7 @@ fn kind_words(kind: Kind) -> String {
         Kind::AutoOr(least, most) => format!("`auto` or {least} … {most}"),
         Kind::Port => "port or `address:port`".into(),
         Kind::Millis => "time in ms, or with `s`, `m`, `h`, `d`".into(),
+        Kind::MillisNotZero => "time above 0 in ms, or with `s`, `m`, `h`, `d`".into(),
         Kind::Bytes => "bytes, or with `K`, `M`, `G`, `T`".into(),
         Kind::Text => "text".into(),
         Kind::TextOrNull => "text or null".into(),

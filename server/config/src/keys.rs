@@ -15,6 +15,8 @@ pub enum Kind {
     Port,
     /// A time in milliseconds; text takes a unit: `ms`, `s`, `m`, `h`, `d`.
     Millis,
+    /// The same, and not 0: without it something would never be done.
+    MillisNotZero,
     /// A size in bytes; text takes a unit: `K`, `M`, `G`, `T`.
     Bytes,
     /// Text.

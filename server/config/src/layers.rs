@@ -144,6 +144,10 @@ impl Layers {
         let origin = Origin::Text(source.to_owned(), place);
         let section = keys::is_section(path);
         match (keys::find(path), node) {
+            // what a template leaves unset does not switch a section on
+            (Some(_), Node::Map(members, _)) if section && is_unset(path, node) => {
+                self.read_members(source, path, members);
+            }
             (key, Node::Map(members, _)) if section => {
                 if let Some(key) = key.filter(|key| key.name == path) {
                     // its members are what counts; they switch it on, or take the place of a list
@@ -215,14 +219,18 @@ impl Layers {
         if let Support::Later(what) | Support::Never(what) = key.support {
             return self.not_acted_on(key, path, written, &origin, what);
         }
+        if written.is_null() && !key.kind.has_null() {
+            // it has its default again, and is no word of its section
+            let default = self.defaults.get(key.name).cloned().unwrap_or_default();
+            self.values.insert(key.name, (default, origin));
+            return;
+        }
         if let Some((section, _)) = key.name.rsplit_once('.').filter(|_| origin != Origin::Default)
         {
             self.sections.insert(section.to_owned());
         }
         if written.is_null() {
-            // null means "unset": a port is then not opened, and most keys have their default again
-            let default = self.defaults.get(key.name).filter(|_| !key.kind.has_null());
-            self.values.insert(key.name, (default.cloned().unwrap_or_default(), origin));
+            self.values.insert(key.name, (Value::Null, origin));
             return;
         }
         if key.kind == Kind::Sections {
@@ -413,6 +421,18 @@ impl Layers {
         let (value, origin) =
             self.values.get(key.name).cloned().unwrap_or((Value::Null, Origin::Default));
         Effective { key, value, origin }
+    }
+}
+
+/// Whether a section is written with nothing in it but what means "unset".
+fn is_unset(path: &str, node: &Node) -> bool {
+    match node {
+        Node::Map(members, _) => {
+            !members.is_empty()
+                && members.iter().all(|(name, _, node)| is_unset(&format!("{path}.{name}"), node))
+        }
+        Node::Scalar(Scalar::Null, _) => !keys::find(path).is_some_and(|key| key.kind.has_null()),
+        _ => false,
     }
 }
 

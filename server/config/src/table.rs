@@ -4,8 +4,8 @@
 
 use crate::keys::{Key, Kind, Support};
 use Kind::{
-    Any, AutoOr, Bool, Bytes, Choice, HeaderName, HeaderValue, Int, Issuers, Millis, Networks,
-    Pairs, Path, Port, Ratio, Sections, SecurityHeaders, Text, TextList, TextOrNull, Url,
+    Any, AutoOr, Bool, Bytes, Choice, HeaderName, HeaderValue, Int, Issuers, Millis, MillisNotZero,
+    Networks, Pairs, Path, Port, Ratio, Sections, SecurityHeaders, Text, TextList, TextOrNull, Url,
 };
 
 const LEVELS: &[&str] = &["trace", "debug", "info", "warn", "error", "fatal", "notify"];
@@ -92,21 +92,21 @@ pub const KEYS: &[Key] = &[
     key("http.mtls.required", Bool, "false", "Refuses the handshake of a client without a certificate."),
     key("http.mtls.user", TextOrNull, "CN", "The user that a certificate stands for: `CN` is the one named by its common name, any other text that user; with `null` certificates stand for nobody."),
     key("http.mtls.certificateAuthority", Text, "", "Authorities of client certificates, as a path or as PEM text; `tls.certificateAuthority` when unset."),
-    key("http.mtls.certificateVerification.enabled", Bool, "", "Finds out revoked certificates of clients, and those between them and their authority. `certificateVerification: true` means the same, and so does any other key below it. What the handshake does not know from `crl.file` is asked before the first request of a connection is answered; then a revoked certificate is answered with 401. Only addresses of certificates that an authority of `certificateAuthority` has signed are asked, by plain HTTP, without following redirects.").alias("http.mtls.certificateVerification"),
-    key("http.mtls.certificateVerification.failureMode", Choice(FAILURE_MODES), "fail-closed", "What becomes of a certificate of which nothing can be learned, because `crl.file` has no list of its authority or only one that is out of date, because nobody answers, or because it names nobody to ask. `fail-open` lets it in, with a warning. In either mode a list that its authority has not signed refuses."),
+    key("http.mtls.certificateVerification.enabled", Bool, "", "Finds out revoked certificates of clients, and those between them and their authority. `certificateVerification: true` means the same, and so does any other key below it. What the handshake does not learn from a list of `crl.file` that is in force is asked before the first request of a connection is answered; then a revoked certificate is answered with 401. Only addresses of certificates that an authority of `certificateAuthority` has signed are asked, by plain HTTP, without following redirects.").alias("http.mtls.certificateVerification"),
+    key("http.mtls.certificateVerification.failureMode", Choice(FAILURE_MODES), "fail-closed", "What becomes of a certificate of which nothing can be learned, because `crl.file` has no list of its authority or only one that is out of date, because nobody answers, or because it names nobody to ask. `fail-open` lets it in, with a warning. In either mode a list that its authority has not signed refuses, if nothing else tells."),
     key("http.mtls.certificateVerification.cacheMax", Int(1, 10_000_000), "10000", "Answers of OCSP that are remembered, about 300 bytes each; of more, those that end first are forgotten."),
-    key("http.mtls.certificateVerification.crl.file", Text, "", "Revocation lists of the authorities of client certificates, as a path or as PEM text. A certificate on one of them fails the handshake, and so does one whose list is not signed by its authority. A changed file is used at once."),
+    key("http.mtls.certificateVerification.crl.file", Text, "", "Revocation lists of the authorities of client certificates, as a path or as PEM text. A certificate on one of them fails the handshake, and so does one whose list is not signed by its authority. While a list is in force nobody else is asked about what it tells of. A changed file is used at once."),
     key("http.mtls.certificateVerification.crl.enabled", Bool, "", "Fetches the revocation lists that certificates name. Unset: when verification is on and there is no `crl.file`.").alias("http.mtls.certificateVerification.crl"),
-    key("http.mtls.certificateVerification.crl.timeout", Millis, "10s", "Time for a revocation list to be fetched."),
-    key("http.mtls.certificateVerification.crl.cacheTtl", Millis, "1d", "Time for which a fetched revocation list is used, if it does not name a sooner end; near its end it is fetched anew ahead of time."),
+    key("http.mtls.certificateVerification.crl.timeout", MillisNotZero, "10s", "Time for a revocation list to begin, and for the rest of it; silent addresses together take twice that at most."),
+    key("http.mtls.certificateVerification.crl.cacheTtl", Millis, "1d", "Time for which a fetched revocation list is used, if it does not name a sooner end; a client that comes near its end has it fetched anew ahead of time. While that fails, or brings an older one, it goes on to be used until it is out of date. 0 fetches it for every connection."),
     key("http.mtls.certificateVerification.crl.gracePeriod", Millis, "1d", "Time for which a revocation list that is out of date is used while no newer one can be fetched."),
-    key("http.mtls.certificateVerification.crl.failureMode", Choice(FAILURE_MODES), "", "`failureMode` when a revocation list is the last that was asked for."),
+    key("http.mtls.certificateVerification.crl.failureMode", Choice(FAILURE_MODES), "", "`failureMode` when revocation lists were asked for in vain. When OCSP was, too, both have to be `fail-open` to let a certificate in."),
     key("http.mtls.certificateVerification.crl.bytesMax", Bytes, "16M", "Bytes of all fetched revocation lists that are kept; a larger one is not read."),
     key("http.mtls.certificateVerification.ocsp.enabled", Bool, "", "Asks the authorities that certificates name (OCSP, RFC 6960), when no revocation list tells. Unset: when verification is on and there is no `crl.file`.").alias("http.mtls.certificateVerification.ocsp"),
-    key("http.mtls.certificateVerification.ocsp.timeout", Millis, "5s", "Time for an answer."),
-    key("http.mtls.certificateVerification.ocsp.cacheTtl", Millis, "1h", "Time for which an answer is used, if it does not name a sooner end."),
+    key("http.mtls.certificateVerification.ocsp.timeout", MillisNotZero, "5s", "Time for an answer; silent addresses together take twice that at most."),
+    key("http.mtls.certificateVerification.ocsp.cacheTtl", Millis, "1h", "Time for which an answer is used, if it does not name a sooner end. While no newer one can be had, it goes on to be used until the end it names. 0 asks for every connection."),
     key("http.mtls.certificateVerification.ocsp.errorCacheTtl", Millis, "5m", "Time for which nobody is asked again about a certificate after there was no answer, or none that tells."),
-    key("http.mtls.certificateVerification.ocsp.failureMode", Choice(FAILURE_MODES), "", "`failureMode` when OCSP was the last that was asked."),
+    key("http.mtls.certificateVerification.ocsp.failureMode", Choice(FAILURE_MODES), "", "`failureMode` when OCSP was asked in vain. When revocation lists were, too, both have to be `fail-open` to let a certificate in."),
     key("http.logging.level", Choice(LEVELS), "info", "Lowest level of request lines: `info` all, `warn` from status 400, `error` from status 500. The request log exists only when the file has an `http.logging` block.").live(),
     key("http.logging.format", Choice(&["text", "json", "combined"]), "", "Form of a request line: `text` Harper's, `json` an object with everything that is known of the request, `combined` as web servers write it, without options. Unset: as `logging.format`.").live(),
     key("http.logging.timing", Bool, "false", "Adds the time until the answer was made to a text line; a JSON line has it as `head_ms`, and as `duration_ms` the time until the answer was handed over.").live(),

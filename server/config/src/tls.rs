@@ -279,7 +279,7 @@ mod tests {
 
     fn revocation(yaml: &str) -> Option<crate::Revocation> {
         let yaml = format!("http: {{mtls: {{certificateVerification: {yaml}}}}}");
-        config(&yaml).http.client_certificates.unwrap().revocation
+        config(&yaml).http.client_certificates.and_then(|clients| clients.revocation)
     }
 
     #[test]
@@ -303,7 +303,14 @@ mod tests {
     #[test]
     fn authorities_are_asked_as_the_sections_say() {
         let inquiry = |yaml: &str| revocation(yaml).and_then(|revocation| revocation.inquiry);
-        for off in ["false", "{enabled: false, ocsp: true}", "{crl: false, ocsp: false}"] {
+        for off in [
+            "false",
+            "{enabled: false, ocsp: true}",
+            "{crl: false, ocsp: false}",
+            "null",
+            "{enabled: null, failureMode: null}",
+            "{crl: {file: null}, ocsp: null}",
+        ] {
             assert_eq!(inquiry(off), None, "{off}");
         }
         let by_default = inquiry("true").unwrap();
@@ -325,5 +332,21 @@ mod tests {
         let said = problems("http: {mtls: {certificateVerification: {crl: false, ocsp: false}}}");
         assert!(said[0].contains("neither lists nor OCSP"), "{said:?}");
         assert!(problems("http: {mtls: {certificateVerification: false}}").is_empty());
+        let said = problems("http: {mtls: {certificateVerification: {ocsp: {timeout: 0}}}}");
+        assert!(said[0].contains("ocsp.timeout: expected more than 0 milliseconds"), "{said:?}");
+    }
+
+    #[test]
+    fn null_asks_no_client_for_a_certificate() {
+        let is_asked = |yaml: &str| config(yaml).http.client_certificates.is_some();
+        for (yaml, expected) in [
+            ("http: {mtls: null}", false),
+            ("http: {mtls: {required: null, certificateVerification: {crl: null}}}", false),
+            ("http: {mtls: {}}", true),
+            ("http: {mtls: {required: null, user: null}}", true),
+            ("http: {mtls: {required: false}}", true),
+        ] {
+            assert_eq!(is_asked(yaml), expected, "{yaml}");
+        }
     }
 }

@@ -31,6 +31,10 @@ pub(crate) fn normalize(kind: Kind, written: &Value) -> Result<Value, String> {
         },
         Kind::Port => port(written).map(|port| json!(port.to_string())),
         Kind::Millis => millis(written).map(Value::from),
+        Kind::MillisNotZero => match millis(written)? {
+            0 => Err("expected more than 0 milliseconds".into()),
+            time => Ok(time.into()),
+        },
         Kind::Bytes => bytes(written).map(Value::from),
         Kind::Text | Kind::TextOrNull | Kind::Path => {
             text(written).map(Value::from).ok_or_else(|| "expected text".into())

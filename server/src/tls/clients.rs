@@ -1,7 +1,7 @@
 //! The certificates of clients (RFC 8446 §4.4.2.4): who may present one, and what it says.
 
 use super::certificate::Certificate;
-use super::inquiry::Distrust;
+use super::inquiry::{Authorities, Distrust};
 use harper_config::{ClientCertificates, Revocation};
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
@@ -24,7 +24,7 @@ pub(super) struct Clients {
     /// What a handshake checks it with.
     pub(super) verifier: Arc<dyn ClientCertVerifier>,
     /// The authorities that it must be from; none when nobody is asked for one.
-    pub(super) authorities: Option<Arc<RootCertStore>>,
+    pub(super) authorities: Option<Arc<Authorities>>,
 }
 
 impl Clients {
@@ -62,7 +62,7 @@ pub(super) fn verifier(
     }
     builder = builder.with_crls(lists);
     builder = match &clients.revocation {
-        // what no list of the file tells is asked when the handshake is done
+        // what no list of the file tells, or one that is out of date, is asked when the handshake is done
         Some(Revocation { is_fail_open: true, .. } | Revocation { inquiry: Some(_), .. }) => {
             builder.allow_unknown_revocation_status()
         }

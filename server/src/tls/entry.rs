@@ -3,6 +3,7 @@
 use super::certificate::Certificate;
 use super::clients::Clients;
 use super::files::Files;
+use super::inquiry::Authorities;
 use super::{Configured, clients, problem, revocation};
 use harper_config::{CipherSuite, Pem, Problem, TlsEntry, TlsVersion};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -173,9 +174,10 @@ impl<'a> Sources<'a> {
         let text = self.text("certificateAuthority", "ca.pem", pem)?;
         let lists = configured.revocation_lists();
         let lists = lists.map(|lists| revocation::lists(lists, self.files)).transpose()?;
-        let authorities = Arc::new(authorities(&text)?);
-        let trusted = Arc::clone(&authorities);
-        let verifier = clients::verifier(clients, trusted, lists.unwrap_or_default(), provider);
+        let lists = lists.unwrap_or_default();
+        let roots = Arc::new(authorities(&text)?);
+        let authorities = Arc::new(Authorities::new(Arc::clone(&roots), &lists));
+        let verifier = clients::verifier(clients, roots, lists, provider);
         let verifier = verifier.map_err(|error| match error {
             VerifierBuilderError::InvalidCrl(_) => {
                 revocation::refused("certificates", &error.to_string())

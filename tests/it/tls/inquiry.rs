@@ -1,6 +1,7 @@
 //! Certificates of clients that their authority is asked about, over the network.
 
 mod office;
+mod outage;
 
 use super::certificates::{Authority, Pair};
 use super::client::Tls;
@@ -346,6 +347,11 @@ fn lists_of_a_file_and_questions_go_together() {
     let fails =
         revoked.is_err() || revoked.is_ok_and(|mut own| own.get("/Dog/").try_reply().is_none());
     assert!(fails, "no handshake");
+    assert_eq!(refusal(&server, &world.listed(9, "/list")), "", "the file tells, and is in force");
+    drop(server);
+    // of whom it does not tell, and once it is out of date
+    world.home.write("lists.der", list(&world.clients, &[7], -60));
+    let server = world.start(&json!({"crl": {"file": file, "enabled": true}}));
     assert_eq!(refusal(&server, &world.listed(8, "/list")), "");
     assert_eq!(refusal(&server, &world.listed(9, "/list")), REVOKED);
 }

@@ -1,20 +1,17 @@
 //! A revocation list that was fetched (RFC 5280 §5).
 
+use super::Found;
 use super::fetch::FetchError;
-use super::link::{Link, plain_http};
-use super::signed::{Algorithms, Signed};
-use super::{Found, ocsp::SKEW};
+use super::link::Link;
+use super::ocsp::SKEW;
+use super::scope::Scope;
+use super::signed::{Algorithms, SignatureError, Signed};
 use crate::tls::revocation::DER;
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject;
-use std::collections::HashSet;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use webpki::{BorrowedCertRevocationList, CertRevocationList};
-use x509_cert::der::asn1::AnyRef;
-use x509_cert::der::{self, Decode, Reader};
-use x509_cert::ext::pkix::crl::IssuingDistributionPoint;
-use x509_cert::ext::pkix::name::DistributionPointName;
-use x509_cert::time::Time;
+use x509_cert::der;
 
 /// Why there is no list.
 #[derive(Debug, thiserror::Error)]
@@ -27,19 +24,20 @@ pub(super) enum ListError {
     Encoding(#[from] der::Error),
     #[error("it is not in force")]
     OutOfDate,
+    #[error("it is older than one that is known")]
+    Older,
     #[error("it is of another authority")]
     OtherAuthority,
-    #[error("its authority has not signed it")]
-    Forged,
+    #[error("{0}")]
+    Signature(#[from] SignatureError),
+    #[error("it could not be read")]
+    Unread,
 }
 
 /// What is kept of a list: its signature has been checked.
 pub(super) struct List {
-    /// What it tells of; none means all certificates of its issuer (§5.2.5).
-    scope: Option<IssuingDistributionPoint>,
-    revoked: HashSet<Box<[u8]>>,
-    /// When a newer one will be there at the latest.
-    pub(super) next_update: SystemTime,
+    pub(super) scope: Scope,
+    revoked: Numbers,
     /// Its size as it was sent.
     pub(super) bytes: usize,
 }
@@ -60,68 +58,58 @@ impl List {
         let text = text.transpose().map_err(|_| webpki::Error::BadDer)?;
         let encoded = text.as_ref().map_or(bytes, |text| text.as_ref());
         let signed = Signed::read(encoded)?;
-        let list = BorrowedCertRevocationList::from_der(encoded)?;
-        let numbers = (&list).into_iter().map(|entry| Ok(entry?.serial_number.into()));
-        let revoked = numbers.collect::<Result<_, webpki::Error>>()?;
-        let list = CertRevocationList::from(list);
+        let list = CertRevocationList::from(BorrowedCertRevocationList::from_der(encoded)?);
         if list.issuer() != name {
             return Err(ListError::OtherAuthority);
         }
-        if !signed.is_by(key, algorithms) {
-            return Err(ListError::Forged);
-        }
-        let (this_update, next_update) = times(signed.body)?;
-        if this_update > SystemTime::now() + SKEW {
+        // what others have written is not read any further
+        signed.check(key, algorithms)?;
+        let scope = Scope::read(&signed, &list)?;
+        if scope.this_update > SystemTime::now() + SKEW {
             return Err(ListError::OutOfDate);
         }
-        let scope = list.issuing_distribution_point().map(IssuingDistributionPoint::from_der);
-        Ok(Self { scope: scope.transpose()?, revoked, next_update, bytes: bytes.len() })
+        let CertRevocationList::Borrowed(list) = &list else { return Err(ListError::Unread) };
+        let numbers = list.into_iter().map(|entry| Ok(entry?.serial_number));
+        let numbers = numbers.collect::<Result<_, webpki::Error>>()?;
+        let revoked = Numbers::new(numbers).ok_or(webpki::Error::BadDer)?;
+        Ok(Self { scope, revoked, bytes: bytes.len() })
     }
 
-    /// What it tells of a certificate of its authority that names this address.
+    /// What it tells of a certificate of its authority.
     #[must_use]
-    pub(super) fn find(&self, link: &Link, url: &str) -> Found {
-        if self.scope.as_ref().is_some_and(|scope| !tells_of(scope, link, url)) {
-            return Found::Unknown;
+    pub(super) fn find(&self, link: &Link) -> Found {
+        match self.scope.covers(link) {
+            false => Found::Unknown,
+            true if self.revoked.contains(&link.number) => Found::Revoked,
+            true => Found::Good,
         }
-        match self.revoked.contains(&link.number[..]) {
-            true => Found::Revoked,
-            false => Found::Good,
-        }
-    }
-
-    /// Whether it is in force, or has not been out of date for longer than `grace`.
-    #[must_use]
-    pub(super) fn is_usable(&self, now: SystemTime, grace: Duration) -> bool {
-        now.duration_since(self.next_update).is_ok_and(|late| late <= grace)
-            || now < self.next_update
     }
 }
 
-/// Whether a scope is that of the address and of such certificates (§6.3.3 b).
-fn tells_of(scope: &IssuingDistributionPoint, link: &Link, url: &str) -> bool {
-    let is_kind = match link.is_authority {
-        true => !scope.only_contains_user_certs,
-        false => !scope.only_contains_ca_certs,
-    };
-    is_kind
-        && match &scope.distribution_point {
-            None => true,
-            Some(DistributionPointName::FullName(names)) => {
-                names.iter().filter_map(plain_http).any(|name| name == url)
-            }
-            Some(DistributionPointName::NameRelativeToCRLIssuer(_)) => false,
-        }
+/// Numbers of certificates, as they are encoded without tag and length: fewer bytes than the list that they are from.
+struct Numbers {
+    /// One after the other, each after its length.
+    bytes: Vec<u8>,
+    /// Where each begins, in the order of the numbers.
+    starts: Vec<usize>,
 }
 
-/// From when, and until when at the latest, it is the newest (§5.1.2.4 and §5.1.2.5).
-fn times(body: &[u8]) -> der::Result<(SystemTime, SystemTime)> {
-    AnyRef::from_der(body)?.sequence(|reader| {
-        for _ in ["version", "signature", "issuer"] {
-            reader.tlv_bytes()?;
+impl Numbers {
+    /// None when one is longer than any number of a certificate (RFC 5280 §4.1.2.2).
+    fn new(mut numbers: Vec<&[u8]>) -> Option<Self> {
+        numbers.sort_unstable();
+        let size = numbers.iter().map(|number| number.len() + 1).sum();
+        let (mut bytes, mut starts) = (Vec::with_capacity(size), Vec::with_capacity(numbers.len()));
+        for number in numbers {
+            starts.push(bytes.len());
+            bytes.push(u8::try_from(number.len()).ok()?);
+            bytes.extend_from_slice(number);
         }
-        let times = (Time::decode(reader)?, Time::decode(reader)?);
-        reader.read_slice(reader.remaining_len())?;
-        Ok((times.0.to_system_time(), times.1.to_system_time()))
-    })
+        Some(Self { bytes, starts })
+    }
+
+    fn contains(&self, number: &[u8]) -> bool {
+        let at = |start: usize| &self.bytes[start + 1..][..usize::from(self.bytes[start])];
+        self.starts.binary_search_by(|start| at(*start).cmp(number)).is_ok()
+    }
 }

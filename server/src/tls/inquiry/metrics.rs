@@ -5,7 +5,7 @@ use crate::metrics::{Count, Level, counter_metric, family, gauge_metric};
 use prometheus::proto::{MetricFamily, MetricType};
 use std::sync::Arc;
 
-const SOURCES: [&str; 3] = ["crl", "ocsp", "none"];
+const SOURCES: [&str; 4] = ["crl", "ocsp", "none", "file"];
 const FOUND: [&str; 4] = ["good", "revoked", "unknown", "forged"];
 
 /// The counters of the thread.

@@ -5,7 +5,7 @@
 
 use super::Found;
 use super::fetch::FetchError;
-use super::link::Link;
+use super::link::{self, Link};
 use super::signed::{Algorithms, Signed, content, parts_of_key};
 use aws_lc_rs::digest;
 use rustls::DistinguishedName;
@@ -15,6 +15,7 @@ use webpki::{EndEntityCert, KeyUsage};
 use x509_cert::der::asn1::{AnyRef, Null, OctetString};
 use x509_cert::der::oid::db::rfc5912::ID_SHA_1;
 use x509_cert::der::{self, Any, Decode, Encode, Reader};
+use x509_cert::ext::pkix::KeyUsages;
 use x509_cert::spki::AlgorithmIdentifierOwned;
 use x509_ocsp::{
     BasicOcspResponse, CertId, CertStatus, OcspGeneralizedTime, OcspRequest, OcspResponse,
@@ -47,6 +48,10 @@ pub(super) enum OcspError {
     OtherCertificate,
     #[error("the answer is not in force")]
     OutOfDate,
+    #[error("the answer is older than one that is known")]
+    Older,
+    #[error("the certificate is not known to who answers")]
+    Unknown,
 }
 
 /// The question about a certificate. Who issued it is named by SHA-1, which every responder knows and nothing rests on.
@@ -82,7 +87,18 @@ fn id(link: &Link) -> der::Result<CertId> {
     })
 }
 
-/// What an answer tells of a certificate, and for how long, at most `time_max`.
+/// What an answer says of a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    /// Good or revoked.
+    pub(super) found: Found,
+    /// When that was so.
+    pub(super) this_update: SystemTime,
+    /// For how long it is in force from now on.
+    pub(super) left: Duration,
+}
+
+/// Reads an answer; one without an end is in force for `time_max` after it was made.
 ///
 /// # Errors
 /// It tells nothing.
@@ -92,7 +108,7 @@ pub(super) fn read(
     algorithms: Algorithms,
     time_max: Duration,
     now: SystemTime,
-) -> Result<(Found, Duration), OcspError> {
+) -> Result<Told, OcspError> {
     let answer = OcspResponse::from_der(bytes)?;
     let (OcspResponseStatus::Successful, Some(inner)) =
         (answer.response_status, answer.response_bytes)
@@ -118,22 +134,30 @@ pub(super) fn read(
     };
     let responses = ResponseData::from_der(signed.body)?.responses;
     let single = responses.into_iter().find(is_wanted).ok_or(OcspError::OtherCertificate)?;
-    let time = time_left(&single, time_max, now).ok_or(OcspError::OutOfDate)?;
-    Ok(match single.cert_status {
-        CertStatus::Good(_) => (Found::Good, time),
-        CertStatus::Revoked(_) => (Found::Revoked, time),
-        CertStatus::Unknown(_) => (Found::Unknown, time),
-    })
+    let (this_update, left) = times(&single, time_max, now).ok_or(OcspError::OutOfDate)?;
+    let found = match single.cert_status {
+        CertStatus::Good(_) => Found::Good,
+        CertStatus::Revoked(_) => Found::Revoked,
+        CertStatus::Unknown(_) => return Err(OcspError::Unknown),
+    };
+    Ok(Told { found, this_update, left })
 }
 
-/// For how long it is in force from now on. One that does not say until when, since newer ones can be had at any time (§4.2.2.1),
-/// is for `time_max` after it was made, or it could be sent again for ever.
-fn time_left(single: &SingleResponse, time_max: Duration, now: SystemTime) -> Option<Duration> {
+/// When it was made, and for how long it is in force from now on. One that does not say until when, since newer ones can be had at
+/// any time (§4.2.2.1), is for `time_max` after it was made, or it could be sent again for ever.
+fn times(
+    single: &SingleResponse,
+    time_max: Duration,
+    now: SystemTime,
+) -> Option<(SystemTime, Duration)> {
     let time = |time: &OcspGeneralizedTime| UNIX_EPOCH + time.0.to_unix_duration();
     let begin = time(&single.this_update);
-    let end = single.next_update.as_ref().map_or(begin + time_max, time) + SKEW;
-    let left = end.duration_since(now).ok()?;
-    (begin <= now + SKEW && !left.is_zero()).then_some(left.min(time_max))
+    let end = match &single.next_update {
+        Some(end) => time(end),
+        None => begin.checked_add(time_max)?,
+    };
+    let left = end.checked_add(SKEW)?.duration_since(now).ok()?;
+    (begin <= now + SKEW && !left.is_zero()).then_some((begin, left))
 }
 
 /// Whether the authority itself has signed the answer, or one to whom it has given a certificate for that (§4.2.2.2). By what name
@@ -144,7 +168,7 @@ fn is_authorized(
     algorithms: Algorithms,
     now: SystemTime,
 ) -> der::Result<bool> {
-    if signed.is_by(&link.issuer_key, algorithms) {
+    if signed.check(&link.issuer_key, algorithms).is_ok() {
         return Ok(true);
     }
     let authority = TrustAnchor {
@@ -160,7 +184,8 @@ fn is_authorized(
             let (now, issuers) =
                 (UnixTime::since_unix_epoch(now), std::slice::from_ref(&authority));
             own.verify_for_usage(algorithms, issuers, &[], now, usage, None, None).is_ok()
-                && signed.is_by(&own.subject_public_key_info(), algorithms)
+                && link::may(&own, KeyUsages::DigitalSignature)
+                && signed.check(&own.subject_public_key_info(), algorithms).is_ok()
         })
     };
     Ok(certificates(signed.rest)?.into_iter().take(CERTIFICATES_MAX).any(is_charged))

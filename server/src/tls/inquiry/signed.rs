@@ -7,6 +7,15 @@ use x509_cert::der::{self, Decode, Reader};
 /// The signatures that are understood.
 pub(super) type Algorithms = &'static [&'static dyn SignatureVerificationAlgorithm];
 
+/// Why something is not known to be signed by a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum SignatureError {
+    #[error("its authority has not signed it")]
+    Forged,
+    #[error("it is signed in a way that is not understood")]
+    NotUnderstood,
+}
+
 /// A signed structure, as its bytes were sent: what is encoded anew need not be what was signed.
 pub(super) struct Signed<'a> {
     /// What is signed, with its tag and length.
@@ -34,17 +43,26 @@ impl<'a> Signed<'a> {
         })
     }
 
-    /// Whether a key (a `SubjectPublicKeyInfo`, RFC 5280 §4.1.2.7) has signed it.
-    #[must_use]
-    pub(super) fn is_by(&self, key: &[u8], algorithms: Algorithms) -> bool {
-        let Ok((kind, bits)) = parts_of_key(key) else { return false };
-        let Some(signature) = self.signature.as_bytes() else { return false };
-        let is_fit = |algorithm: &&&dyn SignatureVerificationAlgorithm| {
-            algorithm.public_key_alg_id().as_ref() == kind
-                && algorithm.signature_alg_id().as_ref() == self.algorithm
+    /// Checks that a key (a `SubjectPublicKeyInfo`, RFC 5280 §4.1.2.7) has signed it.
+    ///
+    /// # Errors
+    /// It has not, or that cannot be told.
+    pub(super) fn check(&self, key: &[u8], algorithms: Algorithms) -> Result<(), SignatureError> {
+        let (kind, bits) = parts_of_key(key).map_err(|_| SignatureError::NotUnderstood)?;
+        let signature = self.signature.as_bytes().ok_or(SignatureError::NotUnderstood)?;
+        let is_known = |algorithm: &&&dyn SignatureVerificationAlgorithm| {
+            algorithm.signature_alg_id().as_ref() == self.algorithm
         };
-        let mut fit = algorithms.iter().filter(is_fit);
-        fit.any(|algorithm| algorithm.verify_signature(bits, self.body, signature).is_ok())
+        let known: Vec<_> = algorithms.iter().filter(is_known).collect();
+        let is_by = |algorithm: &&dyn SignatureVerificationAlgorithm| {
+            algorithm.public_key_alg_id().as_ref() == kind
+                && algorithm.verify_signature(bits, self.body, signature).is_ok()
+        };
+        match known.is_empty() {
+            true => Err(SignatureError::NotUnderstood),
+            false if known.into_iter().any(is_by) => Ok(()),
+            false => Err(SignatureError::Forged),
+        }
     }
 }
 

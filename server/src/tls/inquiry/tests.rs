@@ -1,9 +1,10 @@
 //! What is read of lists and answers, at times and in scopes of a test's choice.
 
+use super::Found;
 use super::link::{self, Link};
 use super::list::{List, ListError};
 use super::ocsp::{self, OcspError, SKEW};
-use super::{Algorithms, Found};
+use super::signed::Algorithms;
 use proptest::prelude::*;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint,
@@ -120,7 +121,10 @@ impl World {
 
 #[test]
 fn only_plain_http_is_asked() {
-    assert_eq!(World::new().link().lists, [URL, "HTTP://b.example/list"]);
+    let link = World::new().link();
+    assert_eq!(link.lists().collect::<Vec<_>>(), [URL, "HTTP://b.example/list"]);
+    let no_signer = Link { may_sign_lists: false, ..link };
+    assert_eq!(no_signer.lists().next(), None, "its issuer does not sign lists");
 }
 
 #[test]
@@ -129,13 +133,14 @@ fn a_list_tells_within_its_scope() {
     let link = world.link();
     let authority = Link { is_authority: true, ..link.clone() };
     let told = |revoked, scope, link: &Link| {
-        world.read(&world.list(revoked, scope), link).unwrap().find(link, URL)
+        world.read(&world.list(revoked, scope), link).unwrap().find(link)
     };
     let (users, authorities) = (Some(CrlScope::UserCertsOnly), Some(CrlScope::CaCertsOnly));
     assert_eq!(told(7, None, &link), Found::Revoked);
     assert_eq!(told(8, None, &link), Found::Good);
     assert_eq!(told(7, Some((URL, None)), &link), Found::Revoked);
     assert_eq!(told(8, Some(("http://b.example/list", None)), &link), Found::Unknown);
+    assert_eq!(told(7, Some(("ldap://a.example/x", None)), &link), Found::Revoked, "another name");
     assert_eq!(told(7, Some((URL, users)), &link), Found::Revoked);
     assert_eq!(told(7, Some((URL, users)), &authority), Found::Unknown);
     assert_eq!(told(8, Some((URL, authorities)), &link), Found::Unknown);
@@ -149,12 +154,12 @@ fn an_answer_is_good_for_its_time() {
     let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     let left = |begin, end| {
         let answer = world.answer(&link, begin, end);
-        ocsp::read(&answer, &link, algorithms(), HOUR, now).map(|(found, time)| {
-            assert_eq!(found, Found::Good);
-            time
+        ocsp::read(&answer, &link, algorithms(), HOUR, now).map(|told| {
+            assert_eq!((told.found, told.this_update), (Found::Good, begin));
+            told.left
         })
     };
-    assert_eq!(left(now, Some(now + 2 * HOUR)).unwrap(), HOUR, "no longer than is configured");
+    assert_eq!(left(now, Some(now + 2 * HOUR)).unwrap(), 2 * HOUR + SKEW);
     assert_eq!(left(now, Some(now + HOUR / 2)).unwrap(), HOUR / 2 + SKEW);
     assert_eq!(left(now - HOUR / 2, None).unwrap(), HOUR / 2 + SKEW, "from when it was made");
     for (begin, end) in
@@ -182,11 +187,11 @@ proptest! {
             bytes
         };
         if let Ok(list) = world.read(&change(world.list(7, None)), &link) {
-            prop_assert_eq!(list.find(&link, URL), Found::Revoked);
+            prop_assert_eq!(list.find(&link), Found::Revoked);
         }
         let answer = change(world.answer(&link, now, None));
         if let Ok(told) = ocsp::read(&answer, &link, algorithms(), HOUR, now) {
-            prop_assert_eq!(told, (Found::Good, HOUR));
+            prop_assert_eq!((told.found, told.this_update), (Found::Good, now));
         }
     }
 }

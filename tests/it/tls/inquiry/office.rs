@@ -98,9 +98,19 @@ fn serve(
 
 /// A list of an authority: what is revoked, and until when it is in force, in seconds from now.
 pub(super) fn list(authority: &Authority, revoked: &[u64], seconds: i64) -> Vec<u8> {
-    let now = SystemTime::now();
-    let time = Duration::from_secs(seconds.unsigned_abs());
-    let end = if seconds < 0 { now - time } else { now + time };
+    dated_list(authority, revoked, (-400 * 86_400, seconds))
+}
+
+/// The same with the time from which on it is the newest.
+pub(super) fn dated_list(
+    authority: &Authority,
+    revoked: &[u64],
+    (begin, end): (i64, i64),
+) -> Vec<u8> {
+    let time = |seconds: i64| {
+        let (now, time) = (SystemTime::now(), Duration::from_secs(seconds.unsigned_abs()));
+        if seconds < 0 { now - time } else { now + time }
+    };
     let revoked = revoked.iter().map(|number| RevokedCertParams {
         serial_number: (*number).into(),
         revocation_time: date_time_ymd(2024, 1, 1),
@@ -108,8 +118,8 @@ pub(super) fn list(authority: &Authority, revoked: &[u64], seconds: i64) -> Vec<
         invalidity_date: None,
     });
     let params = CertificateRevocationListParams {
-        this_update: date_time_ymd(2024, 1, 1),
-        next_update: end.into(),
+        this_update: time(begin).into(),
+        next_update: time(end).into(),
         crl_number: 1.into(),
         issuing_distribution_point: None,
         revoked_certs: revoked.collect(),
