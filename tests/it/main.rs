@@ -2,7 +2,8 @@
 //! loopback, and ends it. They know what is documented and nothing of the sources.
 //!
 //! The binary is `HARPER_SERVER_BIN`, else `harper-server` beside the test's own build. `UPDATE_GOLDEN=1` rewrites
-//! the golden files. `HARPER_KILL_ROUNDS` is the number of rounds of the `kill -9` test.
+//! the golden files. `HARPER_KILL_ROUNDS` is the number of rounds of the `kill -9` test,
+//! `HARPER_LOSS_SUBSCRIBERS` and `HARPER_LOSS_KILLS` say how large that of messages is.
 
 #![allow(
     clippy::unwrap_used,
@@ -30,6 +31,7 @@ mod h2;
 mod harness;
 mod http;
 mod live;
+mod loss;
 mod mqtt;
 mod openapi;
 mod query;

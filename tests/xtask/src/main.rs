@@ -23,6 +23,7 @@ const USAGE: &str = "cargo xtask <command>
   tls        what a scanner says of TLS with the default keys (sslyze)
   openapi    the description at /openapi: valid, and kept to (schemathesis)
   kill N     kill -9 under load, N rounds (100 when left out)
+  loss N K   K times kill -9 under messages to N durable sessions of QoS 1 and N of QoS 2 (1000 and 10)
   chart      lint the chart and compare what it renders
   operator   the operator against a real API server
   images     static release binaries and the two container images
@@ -60,6 +61,10 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "tls" => steps::tls(),
         "openapi" => steps::openapi(),
         "kill" => steps::kill(rest.first().map_or("100", String::as_str)),
+        "loss" => {
+            let word = |place: usize, otherwise| rest.get(place).map_or(otherwise, String::as_str);
+            steps::loss(word(0, "1000"), word(1, "10"))
+        }
         "chart" => steps::chart(),
         "operator" => steps::operator(),
         "images" => steps::images(),

@@ -81,6 +81,16 @@ pub(crate) fn kill(rounds: &str) -> Result<()> {
     run(test)
 }
 
+/// `kill -9` while messages go to so many durable sessions of each quality of service.
+pub(crate) fn loss(subscribers: &str, kills: &str) -> Result<()> {
+    cargo(&["build", "--quiet", "--release", "--package", "harper-server"])?;
+    let arguments = ["test", "--quiet", "--package", "harper-tests", "--test", "it"];
+    let mut test = command("cargo", &[&arguments[..], &["loss", "--", "--nocapture"]].concat());
+    test.env("HARPER_SERVER_BIN", root().join("target/release/harper-server"));
+    test.env("HARPER_LOSS_SUBSCRIBERS", subscribers).env("HARPER_LOSS_KILLS", kills);
+    run(test)
+}
+
 /// The chart.
 pub(crate) fn chart() -> Result<()> {
     run(command("tests/kubernetes/build.sh", &["helm"]))?;
