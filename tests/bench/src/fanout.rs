@@ -51,22 +51,20 @@ struct Field {
     node: Option<Running>,
 }
 
-/// Runs both protocols, as far as our server speaks them, then looks at idle connections.
+/// Runs both protocols, as far as our server speaks them: idle connections, then the contest.
 pub(crate) fn run(common: &Common) -> Result<Vec<Section>> {
     idle::raise_files_max()?;
-    let directory = tempfile::tempdir_in(&common.directory)?;
-    let field = Field::gather(common, directory.path())?;
     let mut sections = Vec::new();
-    let spoken = [Protocol::WebSocket, Protocol::EventStream].into_iter().filter(|protocol| {
-        let is_spoken = on_the_client(client::open(field.ours.http, *protocol)).is_ok();
-        if !is_spoken {
+    for protocol in [Protocol::WebSocket, Protocol::EventStream] {
+        // servers of its own: what others have left in an allocator would hide what connections take
+        let directory = tempfile::tempdir_in(&common.directory)?;
+        let field = Field::gather(common, directory.path())?;
+        if on_the_client(client::open(field.ours.http, protocol)).is_err() {
             note(&format!("fanout: our server speaks no {} and is left out", protocol.name()));
+            continue;
         }
-        is_spoken
-    });
-    for protocol in spoken {
-        sections.push(field.contest(common, protocol)?);
         sections.push(field.idle_section(protocol)?);
+        sections.push(field.contest(common, protocol)?);
     }
     Ok(sections)
 }

@@ -81,15 +81,16 @@ pub(crate) fn run(common: &Common, only: Option<&str>) -> Result<Vec<Section>> {
         only.is_none_or(|only| label.split(',').next().is_some_and(|first| first == only))
     };
     let mut sections = Vec::new();
+    // first: what a load has left in an allocator would hide what connections take
+    if wanted("idle") {
+        sections.push(idle_section(&brokers)?);
+    }
     for scenario in scenarios().into_iter().filter(|scenario| wanted(scenario.label)) {
         sections.push(scenario.contest(common).run(common, &names, |place| {
             let broker = &brokers[place];
             let probe = || ThreadTimes::of(broker.process);
             on_the_client(scenario.load(&broker.endpoint, common, probe))
         })?);
-    }
-    if wanted("idle") {
-        sections.push(idle_section(&brokers)?);
     }
     Ok(sections)
 }
