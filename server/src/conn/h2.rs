@@ -127,7 +127,9 @@ async fn answer(
     let misaddressed = misaddressed(&head);
     let time = state.timeouts().request;
     let until = (!time.is_zero()).then(|| state.shared.coarse_now.get() + time);
-    let mut request = request_of(head, RequestBody::new(body, until), peer);
+    let mut body = RequestBody::new(body, until);
+    let broken_off = body.watch();
+    let mut request = request_of(head, body, peer);
     request.refused = misaddressed;
     if request.distrust().is_some() {
         // as on HTTP/1, nothing comes after the refusal
@@ -139,7 +141,10 @@ async fn answer(
         response.headers_mut().remove(name);
     }
     response.body_mut().in_pieces(PIECE_BYTES_MAX);
-    unanswered.answered();
+    // the answer to a request that was taken back while its body was read goes nowhere
+    if !broken_off.is_some_and(|broken_off| broken_off.is_seen()) {
+        unanswered.answered();
+    }
     Ok(response)
 }
 

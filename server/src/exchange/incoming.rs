@@ -4,8 +4,10 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body::Frame;
 use http_body_util::BodyExt;
+use std::cell::Cell;
 use std::error::Error;
 use std::io;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// What is read of a body that nobody wants, so that the connection can go on: closing it while the client still sends
@@ -26,6 +28,19 @@ pub(crate) enum RequestBody {
 pub(crate) struct Incoming {
     body: hyper::body::Incoming,
     until: Option<Instant>,
+    broken_off: Option<BrokenOff>,
+}
+
+/// Whether a body ended before it was whole, for one who has handed it on; clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BrokenOff(Rc<Cell<bool>>);
+
+impl BrokenOff {
+    /// Whether that has been seen.
+    #[must_use]
+    pub(crate) fn is_seen(&self) -> bool {
+        self.0.get()
+    }
 }
 
 impl RequestBody {
@@ -35,7 +50,15 @@ impl RequestBody {
         if hyper::body::Body::is_end_stream(&body) {
             Self::Empty
         } else {
-            Self::Incoming(Incoming { body, until })
+            Self::Incoming(Incoming { body, until, broken_off: None })
+        }
+    }
+
+    /// What will tell whether it is broken off; none when there is nothing left of it.
+    pub(crate) fn watch(&mut self) -> Option<BrokenOff> {
+        match self {
+            Self::Empty => None,
+            Self::Incoming(body) => Some(body.broken_off.get_or_insert_default().clone()),
         }
     }
 
@@ -69,7 +92,14 @@ impl Incoming {
                 Err(_) => return Some(Err(io::ErrorKind::TimedOut.into())),
             },
         };
-        frame.map(|frame| frame.map_err(|error| cause(&error)))
+        frame.map(|frame| {
+            frame.map_err(|error| {
+                if let Some(broken_off) = &self.broken_off {
+                    broken_off.0.set(true);
+                }
+                cause(&error)
+            })
+        })
     }
 }
 

@@ -306,3 +306,29 @@ fn nobody_else_suffers() {
     assert_eq!(target.server.metric("harper_panics_total"), 0.0);
     println!("{} probes, longest wait {longest:?}, {growth} bytes", PROBES.len());
 }
+
+/// Each is looked at before it is taken back, and its answer goes nowhere.
+#[test]
+fn uploads_taken_back_one_by_one_are_resets() {
+    let target = Target::start(launch().set("http.http2Limits.resetsMax=20"));
+    let mut frames = target.frames();
+    let ping = frame(PING, 0, 0, b"8 bytes.");
+    let mut is_open = |n| {
+        let open = frame(HEADERS, END_HEADERS, odd(n), &request("PUT", "/Dog/1"));
+        let begun = [open, frame(DATA, 0, odd(n), b"{")].concat();
+        [begun, frame(RST_STREAM, 0, odd(n), &[0, 0, 0, 8])].iter().all(|step| {
+            frames.send([step.as_slice(), &ping].concat());
+            loop {
+                match frames.next() {
+                    None => return false,
+                    Some(next) if next.kind == PING => return true,
+                    Some(_) => {}
+                }
+            }
+        })
+    };
+    let done = (0..100).take_while(|n| is_open(*n)).count();
+    assert!((15..=25).contains(&done), "{done}");
+    let cut = "harper_rejected_total{reason=\"http2_resets\"}";
+    assert_eq!(target.server.metric(cut), 1.0);
+}
