@@ -3,6 +3,7 @@
 use super::Found;
 use super::link::{self, Link};
 use super::list::{List, ListError};
+use super::memory::{Answer, Bounds, Failure, Memory};
 use super::ocsp::{self, OcspError, SKEW};
 use super::signed::Algorithms;
 use proptest::prelude::*;
@@ -13,7 +14,9 @@ use rcgen::{
 };
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::task::LocalSet;
 use x509_cert::der::asn1::{BitString, GeneralizedTime, ObjectIdentifier, OctetString};
 use x509_cert::der::{Decode, Encode};
 use x509_cert::spki::AlgorithmIdentifierOwned;
@@ -27,6 +30,17 @@ const URL: &str = "http://a.example/list";
 
 fn algorithms() -> Algorithms {
     aws_lc_rs::default_provider().signature_verification_algorithms.all
+}
+
+/// A certificate with the number 7 that names places of lists.
+fn named(issuer: &Issuer<'_, KeyPair>) -> CertificateDer<'static> {
+    let mut params = CertificateParams::default();
+    params.serial_number = Some(7_u64.into());
+    params.crl_distribution_points = vec![
+        CrlDistributionPoint { uris: vec!["ldap://a.example/x".into(), URL.into()] },
+        CrlDistributionPoint { uris: vec!["HTTP://b.example/list".into()] },
+    ];
+    params.signed_by(&KeyPair::generate().unwrap(), issuer).unwrap().der().clone()
 }
 
 /// An authority.
@@ -47,16 +61,8 @@ impl World {
 
     /// A certificate of the authority with the number 7.
     fn link(&self) -> Link {
-        let mut params = CertificateParams::default();
-        params.serial_number = Some(7_u64.into());
-        params.crl_distribution_points = vec![
-            CrlDistributionPoint { uris: vec!["ldap://a.example/x".into(), URL.into()] },
-            CrlDistributionPoint { uris: vec!["HTTP://b.example/list".into()] },
-        ];
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let authority = webpki::anchor_from_trusted_cert(&self.own).unwrap();
-        let path = link::path(&[certificate.der().clone()], &[authority], algorithms());
+        let path = link::path(&[named(&self.issuer)], &[authority], algorithms());
         path.unwrap().remove(0)
     }
 
@@ -125,6 +131,70 @@ fn only_plain_http_is_asked() {
     assert_eq!(link.lists().collect::<Vec<_>>(), [URL, "HTTP://b.example/list"]);
     let no_signer = Link { may_sign_lists: false, ..link };
     assert_eq!(no_signer.lists().next(), None, "its issuer does not sign lists");
+}
+
+#[test]
+fn only_who_may_sign_lists_is_asked_for_them() {
+    for (usages, expected) in [
+        (vec![KeyUsagePurpose::KeyCertSign], 0),
+        (vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign], 2),
+        (vec![], 2),
+    ] {
+        let world = World::new();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = usages.clone();
+        let key = KeyPair::generate().unwrap();
+        let between = params.signed_by(&key, &world.issuer).unwrap().der().clone();
+        let own = named(&Issuer::new(params, key));
+        let authority = webpki::anchor_from_trusted_cert(&world.own).unwrap();
+        let path = link::path(&[own, between], &[authority], algorithms()).unwrap();
+        assert_eq!(path[0].lists().count(), expected, "{usages:?}");
+    }
+}
+
+/// What a question is answered with when this comes of it, one after the other: an answer and for how many milliseconds it holds, or
+/// a failure, which stands as 0. All are used for 20 ms, and asked again after 40.
+fn told(came: &[Option<(u32, u64)>]) -> Vec<u32> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let memory = Memory::new(Arc::default());
+    let bounds = Bounds { weight_max: 1, timeout: Duration::ZERO };
+    let used = Duration::from_millis(20);
+    LocalSet::new().block_on(&runtime, async {
+        let mut told = Vec::new();
+        for came in came.iter().copied() {
+            let came = async move {
+                let (value, holds) = came.ok_or(Failure { value: 0, retry: used, weight: 1 })?;
+                let (made, holds) = (UNIX_EPOCH, Duration::from_millis(holds));
+                Ok(Answer { value, made, used, holds, weight: 1 })
+            };
+            told.push(memory.get((), bounds, came).await);
+            tokio::time::sleep(2 * used).await;
+        }
+        told
+    })
+}
+
+#[test]
+fn a_failure_replaces_nothing_that_holds() {
+    assert_eq!(told(&[Some((1, 60_000)), None, None, Some((2, 0)), None]), [1, 1, 1, 2, 0]);
+    assert_eq!(told(&[None, Some((1, 0)), None, Some((2, 60_000)), None]), [0, 1, 0, 2, 2]);
+}
+
+#[test]
+fn what_ends_first_makes_room() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let memory = Memory::new(Arc::default());
+    let bounds = Bounds { weight_max: 3, timeout: Duration::ZERO };
+    LocalSet::new().block_on(&runtime, async {
+        for (key, hours) in [(1, 9), (2, 1), (3, 9), (4, 9)] {
+            let (made, used) = (UNIX_EPOCH + HOUR, hours * HOUR);
+            let answer = Answer { value: (), made, used, holds: used, weight: 1 };
+            memory.get(key, bounds, async { Ok(answer) }).await;
+        }
+        let known = [1, 2, 3, 4].map(|key| memory.newest(&key) > UNIX_EPOCH);
+        assert_eq!(known, [true, false, true, true]);
+    });
 }
 
 #[test]
