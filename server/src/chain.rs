@@ -23,6 +23,7 @@ use crate::ops;
 use crate::reply;
 use crate::route::Routes;
 use crate::services::Services;
+use crate::ws;
 use http::{HeaderValue, header};
 use std::pin::pin;
 
@@ -92,7 +93,10 @@ impl Layer {
             Self::RequestId => request_id::take(services, request),
             Self::Framing => framing::check(services, request)?,
             Self::Admission => admission::check(services, request)?,
-            Self::Cors => return Ok(cors::preflight(services, request).map(Box::new)),
+            Self::Cors => {
+                cors::check_socket(services, request)?;
+                return Ok(cors::preflight(services, request).map(Box::new));
+            }
             Self::AddressLimit => limit::by_address(services, request)?,
             Self::Login => login::identify(services, request).await?,
             Self::UserLimit => limit::by_user(services, request)?,
@@ -128,7 +132,9 @@ pub(crate) async fn handle(services: &Services, routes: &Routes, mut request: Re
         timeout::within(services, started, answer).await
     };
     let mut response = answer.unwrap_or_else(|failure| {
-        reply::problem(&failure, &request.head.headers, request.id.get())
+        let (http, metrics) = (&services.config.http, &services.metrics);
+        ws::refuse(http, metrics, &request, &failure)
+            .unwrap_or_else(|| reply::problem(&failure, &request.head.headers, request.id.get()))
     });
     let unread = std::mem::replace(&mut request.body, RequestBody::Empty);
     if !unread.drain(&request.head.headers).await {

@@ -38,6 +38,8 @@ pub(crate) struct Application {
     pub rest: bool,
     /// Whether reads of records tell the date of the last write.
     pub last_modified: bool,
+    /// Whether its tables take WebSockets (`rest: {webSocket: …}`).
+    pub web_socket: bool,
     /// Folders of files that are served.
     pub files: Vec<FilesOptions>,
     /// Files whose records are loaded at start.

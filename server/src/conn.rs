@@ -13,7 +13,7 @@ mod proxy_protocol;
 mod secure;
 mod stream;
 
-use crate::exchange::Interface;
+use crate::exchange::{Interface, Upgrade};
 use crate::metrics::{Closed, Handshake, WorkerMetrics};
 use crate::mqtt::Broker;
 use crate::tls::{self, ClientCertificate, Offer, Tls};
@@ -33,6 +33,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 pub(crate) use stream::Stream;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio_rustls::server::TlsStream;
 
 /// For how long after it was made a connection may send its first request though the process stops.
@@ -82,6 +83,10 @@ pub(crate) struct ConnState {
     refused: Cell<Option<(u64, Refusal)>>,
     /// The open streams, on HTTP/2.
     streams: Streams,
+    /// What takes the connection over once the answer has been sent, on HTTP/1.
+    upgrade: RefCell<Option<Upgrade>>,
+    /// Tells what has taken it over, or streams of it, that it is to end.
+    told_to_end: Notify,
     waker: RefCell<Option<Waker>>,
     /// What the listener is for.
     interface: Interface,
@@ -127,6 +132,8 @@ impl ConnState {
             requests: Cell::new(0),
             refused: Cell::new(None),
             streams: Streams::default(),
+            upgrade: RefCell::default(),
+            told_to_end: Notify::new(),
             waker: RefCell::default(),
             interface,
             shared,
@@ -253,6 +260,15 @@ impl ConnState {
         let is_new = self.stage.get() == Stage::Head && self.requests.get() == 0 && age < NEW_FOR;
         if !is_new && !self.draining.replace(true) {
             self.wake();
+            self.told_to_end.notify_waiters();
+        }
+    }
+
+    /// Waits until the connection is to end.
+    async fn ending(self: Rc<Self>) {
+        // nothing comes between the look and the wait: this is the only thread
+        while !self.draining.get() {
+            self.told_to_end.notified().await;
         }
     }
 

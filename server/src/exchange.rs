@@ -5,6 +5,7 @@ mod id;
 mod incoming;
 mod summary;
 mod trace;
+mod upgrade;
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -27,6 +28,7 @@ pub(crate) use id::RequestId;
 pub(crate) use incoming::RequestBody;
 pub(crate) use summary::Summary;
 pub(crate) use trace::{TraceContext, to_hex};
+pub(crate) use upgrade::{Carrier, Duplex, Task, Upgrade};
 
 /// A later part of the answer could not be made; the connection is broken off, so that the client sees it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -82,6 +84,8 @@ pub(crate) struct Request {
     pub route: Option<String>,
     /// Why the protocol refuses this request; the chain answers with it.
     pub refused: Option<Box<Failure>>,
+    /// Whether it asks for a WebSocket; over HTTP/2 its method is then GET, too, as over HTTP/1.1.
+    pub is_web_socket: bool,
     /// Bytes of the body that have been read.
     pub body_bytes: u64,
     /// The share of the process's memory for bodies that this request has taken.
@@ -200,6 +204,7 @@ impl Request {
             trace: None,
             route: None,
             refused: None,
+            is_web_socket: false,
             body_bytes: 0,
             held: Held::default(),
         }
@@ -241,6 +246,8 @@ pub(crate) struct Body {
     /// A longer part is handed over piece by piece; none hands it over whole.
     piece_bytes_max: Option<usize>,
     tail: Tail,
+    /// What takes the connection over after the answer.
+    upgrade: Option<Upgrade>,
     /// Whether this is the result of a query: such bodies are compressed whatever their size.
     pub is_query_result: bool,
     /// Whether this is an event stream: its parts come when something happens, and must not wait for one another.
@@ -306,6 +313,17 @@ impl Body {
     #[must_use]
     pub(crate) fn stream(parts: Chunks) -> Self {
         Self { content: Content::Stream(parts), ..Self::default() }
+    }
+
+    /// No body, after which the connection is handed over.
+    #[must_use]
+    pub(crate) fn upgrade(upgrade: Upgrade) -> Self {
+        Self { upgrade: Some(upgrade), ..Self::default() }
+    }
+
+    /// Takes out what the connection is to be handed to.
+    pub(crate) fn take_upgrade(&mut self) -> Option<Upgrade> {
+        self.upgrade.take()
     }
 
     /// Marks the body as the result of a query.

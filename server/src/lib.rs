@@ -21,7 +21,6 @@ mod exchange;
 pub mod fuzz;
 mod headers;
 mod health;
-#[allow(dead_code, reason = "WebSocket and MQTT, which are next, use all of it")]
 mod hub;
 mod lag;
 mod listen;
@@ -39,3 +38,4 @@ mod telemetry;
 mod tls;
 mod worker;
 mod workers;
+mod ws;

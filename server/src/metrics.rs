@@ -5,6 +5,7 @@ mod families;
 mod mqtt;
 mod realtime;
 mod tls;
+mod web_socket;
 
 pub(crate) use families::{counter, counter_metric, family, gauge, gauge_metric, histogram};
 use mqtt::MqttMetrics;
@@ -18,6 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 pub(crate) use tls::Handshake;
 use tls::TlsMetrics;
+pub(crate) use web_socket::SocketEnd;
+use web_socket::WebSocketMetrics;
 
 /// Bounds of the request duration histogram, in seconds (OpenTelemetry's HTTP buckets).
 const SECONDS: [f64; 14] =
@@ -182,6 +185,8 @@ pub(crate) struct WorkerMetrics {
     pub realtime: RealtimeMetrics,
     /// MQTT.
     pub mqtt: MqttMetrics,
+    /// WebSocket.
+    pub web_socket: WebSocketMetrics,
     /// Requests being answered.
     pub in_flight: Level,
     /// Open application connections.
@@ -283,6 +288,7 @@ impl Collector for Metrics {
         families.extend(self.tls());
         families.extend(self.realtime());
         families.extend(self.mqtt());
+        families.extend(self.web_socket());
         let panics = self.sum(|worker| worker.panics.get());
         families.push(counter(
             "harper_panics_total",

@@ -21,7 +21,9 @@ mod publish;
 mod resume;
 mod stored;
 mod subscribe;
+mod web_socket;
 
 pub(crate) use broker::{Broker, Sessions};
 pub(crate) use drive::{Context, Host, serve};
 pub(crate) use keep::keep;
+pub(crate) use web_socket::OverWebSocket;

@@ -21,4 +21,5 @@ pub(crate) mod rows;
 pub(crate) mod select;
 pub(crate) mod subscribe;
 pub(crate) mod table;
+mod web_socket;
 pub(crate) mod write;

@@ -8,6 +8,7 @@ use crate::resource::files::Files;
 use crate::resource::openapi::{self, About};
 use crate::resource::table::TableResource;
 use crate::services::Services;
+use crate::ws::{self, Offer, Opening};
 use http::{HeaderValue, Method, header};
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
@@ -99,6 +100,9 @@ impl Routes {
         }
         // the URI is cheap to clone and frees the request to be changed
         let uri = request.head.uri.clone();
+        if request.is_web_socket {
+            return self.open_socket(services, request);
+        }
         if let Some((table, rest)) = self.find(uri.path()) {
             if request.trace.is_some() {
                 request.route = Some(format!("/{}", table.path));
@@ -120,6 +124,26 @@ impl Routes {
             }
         }
         Err(Failure::new(Code::NotFound, "Not found"))
+    }
+}
+
+impl Routes {
+    /// Answers a request for a WebSocket: the layers have the first word, then the resource of the path.
+    fn open_socket(&self, services: &Services, request: &Request) -> Answer<Response> {
+        let offer = Offer::of(request)?;
+        let open = |opening| ws::open(&services.config.http, &services.metrics, &offer, opening);
+        for layer in services.sockets.iter() {
+            if let Some(opening) = layer.take(request, &offer)? {
+                return Ok(open(opening));
+            }
+        }
+        let path = request.head.uri.path();
+        let (table, rest) = self.find(path).ok_or_else(|| {
+            Failure::new(Code::NotFound, format!("No resource was found to handle {path}"))
+        })?;
+        let handler = table.connect(services, request, rest)?;
+        let protocol = offer.first_protocol();
+        Ok(open(Opening { handler, protocol, is_compressible: true }))
     }
 }
 

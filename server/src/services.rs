@@ -10,6 +10,7 @@ use crate::hub::Local;
 use crate::lag::Lag;
 use crate::metrics::{Rejected, WorkerMetrics};
 use crate::pool::{Pool, PoolError};
+use crate::ws;
 use harper_config::Config;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -36,6 +37,8 @@ pub(crate) struct Services {
     pub bodies_bytes: Arc<AtomicUsize>,
     /// This worker's subscriptions.
     pub subscriptions: Rc<Local>,
+    /// What may take a WebSocket before the routes are asked for it.
+    pub sockets: Rc<[Rc<dyn ws::Layer>]>,
     /// How late this worker is.
     pub lag: Rc<Lag>,
     /// Whether connections end with their next answer: the process stops, or this worker is one too many.

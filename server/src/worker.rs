@@ -14,7 +14,7 @@ use crate::hub::{End, Hub, Local};
 use crate::lag::Lag;
 use crate::listen::Listener;
 use crate::metrics::{Metrics, Rejected, WorkerMetrics};
-use crate::mqtt::{self, Broker};
+use crate::mqtt::{self, Broker, OverWebSocket};
 use crate::pool::Pool;
 use crate::route::{OwnRoutes, Routes};
 use crate::services::Services;
@@ -24,7 +24,7 @@ use http::StatusCode;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -136,24 +136,29 @@ fn run(common: Common, seed: Seed) -> io::Result<()> {
             Local::new(hub, pool.clone(), Arc::clone(&metrics), Arc::clone(&authority), limits);
         let credentials =
             Credentials::new(authority, logins, Arc::clone(&metrics), credentials_key);
-        let services = Services {
-            config: Arc::clone(&config.borrow()),
-            pool,
-            metrics: Arc::clone(&metrics),
-            credentials: Rc::new(credentials),
-            local_user: Rc::new(User::local()),
-            headers: AnswerHeaders::new(&config.borrow()),
-            bodies_bytes,
-            subscriptions: Rc::clone(&subscriptions),
-            lag: Rc::new(Lag::new(Instant::now())),
-            is_ending: Rc::default(),
-        };
-        let shared = Rc::new(Shared {
-            services: RefCell::new(Rc::new(services)),
-            metrics,
-            routes: RefCell::new(Rc::new(OwnRoutes(Arc::clone(&routes.borrow())))),
-            coarse_now: Cell::new(Instant::now()),
-            broker: Arc::clone(&broker),
+        let shared = Rc::new_cyclic(|shared: &Weak<Shared>| {
+            let over_web_socket =
+                OverWebSocket { host: shared.clone(), broker: Arc::clone(&broker) };
+            let services = Services {
+                config: Arc::clone(&config.borrow()),
+                pool,
+                metrics: Arc::clone(&metrics),
+                credentials: Rc::new(credentials),
+                local_user: Rc::new(User::local()),
+                headers: AnswerHeaders::new(&config.borrow()),
+                bodies_bytes,
+                subscriptions: Rc::clone(&subscriptions),
+                lag: Rc::new(Lag::new(Instant::now())),
+                sockets: Rc::new([Rc::new(over_web_socket)]),
+                is_ending: Rc::default(),
+            };
+            Shared {
+                services: RefCell::new(Rc::new(services)),
+                metrics,
+                routes: RefCell::new(Rc::new(OwnRoutes(Arc::clone(&routes.borrow())))),
+                coarse_now: Cell::new(Instant::now()),
+                broker: Arc::clone(&broker),
+            }
         });
         let worker = Rc::new(Worker {
             shared,

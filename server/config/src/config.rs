@@ -26,7 +26,7 @@ use std::time::Duration;
 
 pub use http::{
     Compression, Cors, EventStream, HttpLogging, Proxies, RateLimit, RateLimitBy, RequestId,
-    RequestLogFormat, Timeouts,
+    RequestLogFormat, Timeouts, WebSocket,
 };
 
 pub use mqtt::Mqtt;
@@ -92,6 +92,8 @@ pub struct Http {
     pub compression: Compression,
     /// Server-Sent Events.
     pub event_stream: EventStream,
+    /// WebSocket.
+    pub web_socket: WebSocket,
     /// Cross-origin requests.
     pub cors: Cors,
     /// How long a client may take.
@@ -368,6 +370,7 @@ impl Reader<'_> {
             compression_threshold_bytes: self.size("http.compressionThreshold"),
             compression: self.compression(),
             event_stream: self.event_stream(),
+            web_socket: self.web_socket(),
             cors: self.cors("http"),
             timeouts: self.timeouts(),
             header_bytes_max: self.size("http.maxHeaderSize"),

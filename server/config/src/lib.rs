@@ -26,7 +26,7 @@ pub use config::{
     Config, Cors, CrlInquiry, EventStream, Files, Http, Http2, HttpLogging, Inquiry, Logging, Mqtt,
     OcspInquiry, Oidc, OperationsApi, Otlp, Proxies, Query, RateLimit, RateLimitBy, Realtime,
     RequestId, RequestLogFormat, Revocation, Sessions, Shutdown, Storage, Telemetry, Threads,
-    ThreadsBasis, Throttle, Timeouts, TlsListener, Tokens,
+    ThreadsBasis, Throttle, Timeouts, TlsListener, Tokens, WebSocket,
 };
 pub use docs::{json_schema, markdown};
 pub use keys::{Key, Kind, Reload, Support, find, find_by_env};

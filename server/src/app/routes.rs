@@ -35,6 +35,7 @@ pub(super) fn routes(store: &Store, applications: &[Application]) -> Result<Rout
                 model: Arc::clone(&model),
                 entity: at,
                 is_dated: application.last_modified,
+                has_sockets: application.web_socket,
             });
         }
         for options in &application.files {

@@ -1,6 +1,7 @@
 //! Cross-origin requests (the CORS protocol of the Fetch standard). Listed origins may send credentials; when
 //! every origin is admitted, none may, for any page could otherwise act with its visitor's login.
 
+use crate::error::{Answer, Code, Failure};
 use crate::exchange::{Body, Request, Response};
 use crate::reply;
 use crate::services::Services;
@@ -33,6 +34,22 @@ fn admission(services: &Services, request: &Request) -> Option<Admission> {
     }
     let admits_all = cors.access_list.is_none() || listed.iter().any(|known| known == "*");
     admits_all.then_some(Admission::Anyone)
+}
+
+/// Refuses a WebSocket to a page of another origin that is not admitted: browsers ask for none in advance, and show pages what
+/// comes (RFC 6455 §10.2).
+///
+/// # Errors
+/// 403.
+pub(super) fn check_socket(services: &Services, request: &Request) -> Answer<()> {
+    if request.is_web_socket
+        && request.cookie_scope().is_foreign()
+        && admission(services, request).is_none()
+    {
+        let sentence = "Pages of this origin may open no WebSocket";
+        return Err(Failure::new(Code::Forbidden, sentence));
+    }
+    Ok(())
 }
 
 /// The answer to a preflight from an admitted origin.

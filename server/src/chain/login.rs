@@ -52,15 +52,16 @@ fn refuse_foreign(services: &Services, request: &Request) -> Answer<()> {
     Err(Failure::new(Code::Forbidden, sentence))
 }
 
-/// Whether a request can change something and needs no preflight. A token is nothing that a browser adds.
+/// Whether a request can change something, or opens a WebSocket, and needs no preflight. A token is nothing that a browser adds.
 fn is_simple(request: &Request) -> bool {
     let kind = request.header(header::CONTENT_TYPE).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     let is_bearer = |value: &str| {
         value.split_at_checked(7).is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer "))
     };
-    request.head.method == Method::POST
-        && SIMPLE_TYPES.iter().any(|simple| kind.eq_ignore_ascii_case(simple))
+    let is_form = request.head.method == Method::POST
+        && SIMPLE_TYPES.iter().any(|simple| kind.eq_ignore_ascii_case(simple));
+    (is_form || request.is_web_socket)
         && !request.header(header::AUTHORIZATION).is_some_and(is_bearer)
 }
 
@@ -94,7 +95,7 @@ fn session(services: &Services, request: &Request) -> Answer<Identity> {
     let identity = services.credentials.session(id, &services.ask(request))?;
     // the browser adds the cookie whatever page has made the request, so that a page could act for its visitor
     let is_by_user = matches!(identity, Identity::User(_));
-    if is_by_user && changes(&request.head.method) && is_by_foreign_page(services, request) {
+    if is_by_user && changes(request) && is_by_foreign_page(services, request) {
         let sentence = "A page of this origin may not act with its visitor's session";
         return Err(Failure::new(Code::Forbidden, sentence));
     }
@@ -120,9 +121,10 @@ fn is_by_foreign_page(services: &Services, request: &Request) -> bool {
     scope.is_foreign() && !cors.lists(scope.origin())
 }
 
-/// Whether a method can change anything (RFC 9110 §9.2.1).
-fn changes(method: &Method) -> bool {
-    !method.is_safe() && method.as_str() != "QUERY"
+/// Whether a request can change anything (RFC 9110 §9.2.1), or shows the page what comes whatever its origin is.
+fn changes(request: &Request) -> bool {
+    let method = &request.head.method;
+    request.is_web_socket || !method.is_safe() && method.as_str() != "QUERY"
 }
 
 /// Whether a request is the local super user's without a login. On the Unix socket the system tells who it is; something

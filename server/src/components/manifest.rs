@@ -114,13 +114,20 @@ impl Loader<'_> {
     fn rest(&mut self, options: &Node) {
         self.application.rest =
             !matches!(options, Node::Scalar(Scalar::Bool(false) | Scalar::Null, _));
-        let dated = options.get("lastModified");
-        match dated.map(|option| (option.to_json(), option.place())) {
+        self.application.last_modified = self.rest_flag(options, "lastModified", false);
+        self.application.web_socket = self.rest_flag(options, "webSocket", true);
+        self.known_options("rest", options, &["lastModified", "webSocket"]);
+    }
+
+    fn rest_flag(&mut self, options: &Node, name: &str, default: bool) -> bool {
+        match options.get(name).map(|option| (option.to_json(), option.place())) {
             None => {}
-            Some((serde_json::Value::Bool(is_told), _)) => self.application.last_modified = is_told,
-            Some((_, place)) => self.error(place, "rest.lastModified", "expected true or false"),
+            Some((serde_json::Value::Bool(flag), _)) => return flag,
+            Some((_, place)) => {
+                self.error(place, &format!("rest.{name}"), "expected true or false");
+            }
         }
-        self.known_options("rest", options, &["lastModified"]);
+        default
     }
 
     fn later(&mut self, name: &str, place: Place, options: &Node) {

@@ -5,7 +5,7 @@ use crate::chain;
 use crate::exchange::{Body, Client, Finished, Request, RequestBody};
 use crate::metrics::WorkerMetrics;
 use http::request::Parts;
-use http::{HeaderValue, Uri, header};
+use http::{HeaderValue, Method, Uri, Version, header};
 use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -20,8 +20,10 @@ pub(super) async fn answer(
     state.enter(Stage::Answer);
     let (head, body) = request.into_parts();
     let mut request = request_of(head, RequestBody::new(body, None), peer);
+    request.is_web_socket = asks_for_web_socket(&request.head);
     request.refused = state.begin_request().map(|refusal| refusal.failure());
     let mut response = through_the_chain(&state, request).await;
+    state.upgrade.replace(response.body_mut().take_upgrade());
     response.body_mut().on_finish(Finished(state));
     Ok(response)
 }
@@ -32,6 +34,22 @@ pub(super) fn request_of(mut head: Parts, body: RequestBody, peer: Peer) -> Requ
     let client = Client::of_connection(peer.address.ip(), peer.tls_version, peer.is_proxied);
     let client = Client { is_owner: peer.is_owner, ..client };
     Request { certificate: peer.certificate, ..Request::new(head, body, client, peer.interface) }
+}
+
+/// Whether a request asks for a WebSocket (RFC 6455 §4.1). What names another protocol, or comes with another method, is a
+/// request like any other (RFC 9110 §7.8).
+fn asks_for_web_socket(head: &Parts) -> bool {
+    let names = |name: header::HeaderName, token: &str| {
+        let values = head.headers.get_all(name).into_iter();
+        values
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| value.split(',').any(|item| item.trim().eq_ignore_ascii_case(token)))
+    };
+    head.headers.contains_key(header::UPGRADE)
+        && head.version == Version::HTTP_11
+        && head.method == Method::GET
+        && names(header::UPGRADE, "websocket")
+        && names(header::CONNECTION, "upgrade")
 }
 
 /// Has a request answered.

@@ -3,6 +3,7 @@
 use super::answer::answer;
 use super::io::Io;
 use super::{ConnState, Late, Peer, Stage};
+use crate::exchange::{Carrier, Upgrade};
 use crate::metrics::Closed;
 use harper_config::Config;
 use hyper::server::conn::http1;
@@ -72,10 +73,24 @@ where
             Closed::Error
         }
     };
+    if let (Some(Ok(())), Some(upgrade)) = (&ended, state.upgrade.take()) {
+        let parts = connection.into_parts();
+        let io = Box::new(parts.io.into_inner().into_inner());
+        let carrier =
+            Carrier { io, first: parts.read_buf, ending: Box::pin(Rc::clone(state).ending()) };
+        return upgraded(state, upgrade, carrier).await;
+    }
     if ended.is_some() && (state.refused.get().is_some() || state.is_mid_body.get()) {
         linger(connection.into_parts().io.into_inner().into_inner()).await;
     }
     closed
+}
+
+/// Another protocol takes the connection over, with deadlines of its own.
+async fn upgraded(state: &ConnState, upgrade: Upgrade, carrier: Carrier) -> Closed {
+    state.enter(Stage::Streams);
+    upgrade.speak(carrier).await;
+    if state.draining.get() { Closed::Drain } else { Closed::Normal }
 }
 
 /// HTTP/1 as measured: hyper's own builder, no pipelined flushes, which lose answers before a close.

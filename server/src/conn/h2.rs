@@ -13,14 +13,18 @@ use super::entry::is_host;
 use super::io::Io;
 use super::{ConnState, Peer, Stage};
 use crate::error::{Code, Failure};
-use crate::exchange::{Body, RequestBody};
+use crate::exchange::{Body, Carrier, RequestBody, Upgrade};
 use crate::metrics::Closed;
+use bytes::Bytes;
 use harper_config::Config;
 use http::request::Parts;
-use http::{HeaderName, header};
+use http::{HeaderName, Method, header};
 use hyper::body::Incoming;
+use hyper::ext::Protocol;
+use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -113,16 +117,18 @@ fn builder(config: &Config, spawner: Spawner) -> http2::Builder<Spawner> {
         .max_frame_size(limits.frame_bytes_max)
         .initial_stream_window_size(limits.stream_window_bytes)
         .initial_connection_window_size(limits.connection_window_bytes)
-        .max_send_buf_size(limits.send_buffer_bytes_max);
+        .max_send_buf_size(limits.send_buffer_bytes_max)
+        .enable_connect_protocol();
     builder
 }
 
 async fn answer(
     state: Rc<ConnState>,
-    request: hyper::Request<Incoming>,
+    mut request: hyper::Request<Incoming>,
     peer: Peer,
     unanswered: Unanswered,
 ) -> Result<http::Response<Body>, Infallible> {
+    let tunnel = tunnel(&mut request);
     let (head, body) = request.into_parts();
     let misaddressed = misaddressed(&head);
     let time = state.timeouts().request;
@@ -131,6 +137,7 @@ async fn answer(
     let broken_off = body.watch();
     let mut request = request_of(head, body, peer);
     request.refused = misaddressed;
+    request.is_web_socket = tunnel.is_some();
     if request.distrust().is_some() {
         // as on HTTP/1, nothing comes after the refusal
         state.draining.set(true);
@@ -141,11 +148,35 @@ async fn answer(
         response.headers_mut().remove(name);
     }
     response.body_mut().in_pieces(PIECE_BYTES_MAX);
+    if let (Some(tunnel), Some(upgrade)) = (tunnel, response.body_mut().take_upgrade()) {
+        Spawner(Rc::clone(&state)).execute(upgraded(state, tunnel, upgrade));
+    }
     // the answer to a request that was taken back while its body was read goes nowhere
     if !broken_off.is_some_and(|broken_off| broken_off.is_seen()) {
         unanswered.answered();
     }
     Ok(response)
+}
+
+/// The stream of a request that asks for a WebSocket (RFC 8441 §5). It is then, as on HTTP/1.1, one with GET.
+fn tunnel(request: &mut hyper::Request<Incoming>) -> Option<OnUpgrade> {
+    let protocol = request.extensions().get::<Protocol>();
+    if request.method() != Method::CONNECT
+        || protocol.is_none_or(|name| name.as_str() != "websocket")
+    {
+        return None;
+    }
+    let tunnel = hyper::upgrade::on(&mut *request);
+    *request.method_mut() = Method::GET;
+    Some(tunnel)
+}
+
+/// Another protocol takes the stream over once the answer has been sent.
+async fn upgraded(state: Rc<ConnState>, tunnel: OnUpgrade, upgrade: Upgrade) {
+    // a stream that ends before leaves nothing to speak on
+    let Ok(stream) = tunnel.await else { return };
+    let io = Box::new(TokioIo::new(stream));
+    upgrade.speak(Carrier { io, first: Bytes::new(), ending: Box::pin(state.ending()) }).await;
 }
 
 /// Why it cannot be told whom a request is for: `:authority` and `Host` must be one valid name (RFC 9113 §8.3.1).

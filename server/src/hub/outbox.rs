@@ -7,6 +7,7 @@ use super::told::{Told, Way};
 use crate::metrics::{Protocol, WorkerMetrics};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+#[cfg(test)]
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -90,6 +91,7 @@ impl Outbox {
     }
 
     /// Takes the next entry; waits for one.
+    #[cfg(test)]
     pub(crate) async fn next(&self) -> Delivery {
         poll_fn(|cx| self.poll_next(cx)).await
     }

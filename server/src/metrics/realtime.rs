@@ -10,7 +10,6 @@ const SECONDS: [f64; 13] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
 /// What a connection that has subscribed speaks.
-#[allow(dead_code, reason = "WebSocket, which is next, counts under its own name")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     /// Server-Sent Events.

@@ -6,10 +6,10 @@
 //! event `reset`, tells a client whose place is in the log no more to forget what it knows. The stream ends when the server
 //! stops or the right to read does; the client then asks again by itself.
 
-use super::subscribe::Asked;
+use super::subscribe::{Asked, place};
 use super::table::TableResource;
 use crate::content;
-use crate::error::{Answer, Code, Failure};
+use crate::error::Answer;
 use crate::exchange::{Body, BodyError, Request, Response};
 use crate::hub::{Delivery, End, Filter, Lens, Outbox, Start, Subscription, Told, Way, What};
 use crate::metrics::Protocol;
@@ -18,9 +18,7 @@ use crate::services::Services;
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use harper_config::{EventStream, Http};
-use harper_store::TableSchema;
 use http::{HeaderName, HeaderValue, Method, header};
-use percent_encoding::percent_decode_str;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -114,42 +112,6 @@ fn after(id: &str) -> Option<Start> {
     let (epoch, sequence) = id.split_once('-')?;
     let epoch = u64::from_str_radix(epoch, 16).ok()?;
     Some(Start::After { epoch, sequence: sequence.parse().ok()? })
-}
-
-/// Takes `startTime` and `previousCount` out of a query, where they are no attributes of the table.
-fn place(schema: &TableSchema, query: &str) -> Answer<(Option<Start>, String)> {
-    let (mut start, mut rest) = (None, Vec::new());
-    for part in query.split('&') {
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        if schema.attribute(name).is_some() {
-            rest.push(part);
-            continue;
-        }
-        let value = percent_decode_str(value).decode_utf8_lossy();
-        match name {
-            "startTime" => start = Some(Start::Since(time(&value)?)),
-            "previousCount" => start = Some(Start::Last(count(&value)?)),
-            _ => rest.push(part),
-        }
-    }
-    Ok((start, rest.join("&")))
-}
-
-/// A time in milliseconds since 1970, which may have a fraction.
-fn time(text: &str) -> Answer<u64> {
-    let number = text.parse::<f64>().ok().filter(|number| *number >= 0.0 && number.is_finite());
-    number.map(|number| number as u64).ok_or_else(|| {
-        let sentence =
-            format!("startTime={text}: give milliseconds since 1970, such as an event's localTime");
-        Failure::new(Code::InvalidQuery, sentence)
-    })
-}
-
-fn count(text: &str) -> Answer<usize> {
-    text.parse().map_err(|_| {
-        let sentence = format!("previousCount={text}: give a whole number");
-        Failure::new(Code::InvalidQuery, sentence)
-    })
 }
 
 /// A stream of parts, each of one event or of several that came together.
@@ -272,24 +234,6 @@ impl Form {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use harper_store::{Attribute, Kind};
-
-    #[test]
-    fn a_place_is_taken_out_of_the_query() {
-        let schema = |names: &[&str]| {
-            let attributes = names.iter().map(|name| Attribute::new(*name, Kind::Any));
-            TableSchema::new("data", "T", attributes.collect())
-        };
-        let of = |query| place(&schema(&["id"]), query).unwrap();
-        assert_eq!(of("a=1&select(b)"), (None, "a=1&select(b)".to_owned()));
-        assert_eq!(of("startTime=12.75&a=1"), (Some(Start::Since(12)), "a=1".to_owned()));
-        assert_eq!(of("a=1&previousCount=3"), (Some(Start::Last(3)), "a=1".to_owned()));
-        let own = place(&schema(&["id", "startTime"]), "startTime=5").unwrap();
-        assert_eq!(own, (None, "startTime=5".to_owned()));
-        for wrong in ["startTime=now", "startTime=-1", "previousCount=x", "previousCount"] {
-            assert_eq!(place(&schema(&["id"]), wrong).unwrap_err().code, Code::InvalidQuery);
-        }
-    }
 
     #[test]
     fn an_id_is_read_back() {

@@ -45,6 +45,8 @@ pub(crate) struct TableResource {
     pub entity: usize,
     /// Whether reads tell the date of the last write.
     pub is_dated: bool,
+    /// Whether clients may connect over WebSocket.
+    pub has_sockets: bool,
 }
 
 /// What the rest of a path names.
@@ -102,6 +104,11 @@ impl TableResource {
         &self.model.tables[self.entity]
     }
 
+    /// Whether a name is that of an attribute or a relationship.
+    pub(super) fn declares(&self, name: &str) -> bool {
+        self.schema.attribute(name).is_some() || self.entity().relation(name).is_some()
+    }
+
     /// Answers a request for what `rest` names below the table's path.
     ///
     /// # Errors
@@ -114,9 +121,7 @@ impl TableResource {
     ) -> Answer<Response> {
         let access = guard::admit(&request.identity, &request.head.method, &self.schema)?;
         let has_query = request.head.uri.query().is_some_and(|query| !query.is_empty());
-        let declares = |name: &str| {
-            self.schema.attribute(name).is_some() || self.entity().relation(name).is_some()
-        };
+        let declares = |name: &str| self.declares(name);
         let (rest, media) = extension::split(declares, rest);
         if let Some(media) = media {
             // what the path asks for takes the place of what the header does

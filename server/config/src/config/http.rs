@@ -93,6 +93,21 @@ pub struct EventStream {
     pub is_compressed: bool,
 }
 
+/// WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WebSocket {
+    /// Time without a sign of life after which the client is asked for one.
+    pub ping_interval: Duration,
+    /// Bytes of a message of a client, decompressed.
+    pub message_bytes_max: usize,
+    /// Bytes of one frame of it.
+    pub frame_bytes_max: usize,
+    /// Whether messages are compressed.
+    pub is_compressed: bool,
+    /// Whether who is refused hears of it by a close code.
+    pub closes_refused: bool,
+}
+
 /// Cross-origin resource sharing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cors {
@@ -143,6 +158,16 @@ impl Reader<'_> {
             retry: self.millis("http.eventStream.retry"),
             are_named: self.flag("http.eventStream.names"),
             is_compressed: self.flag("http.eventStream.compression"),
+        }
+    }
+
+    pub(super) fn web_socket(&self) -> WebSocket {
+        WebSocket {
+            ping_interval: Duration::from_secs(self.number("http.webSocket.pingInterval")),
+            message_bytes_max: self.size("http.webSocket.messageBytesMax"),
+            frame_bytes_max: self.size("http.webSocket.frameBytesMax"),
+            is_compressed: self.flag("http.webSocket.compression"),
+            closes_refused: self.text("http.webSocket.refusals") == "close",
         }
     }
 

@@ -9,6 +9,8 @@ use std::time::Duration;
 pub struct Mqtt {
     /// The plain-text listener, if any.
     pub port: Option<Port>,
+    /// Whether it is spoken over WebSocket, too.
+    pub web_socket: bool,
     /// Whether who has not logged in is refused.
     pub requires_authentication: bool,
     /// Time for CONNECT to come, and for what was sent to be taken.
@@ -37,6 +39,7 @@ impl Reader<'_> {
         let large = |name: &str| u32::try_from(self.number(name)).unwrap_or(u32::MAX);
         Mqtt {
             port: self.port("mqtt.network.port"),
+            web_socket: self.flag("mqtt.webSocket"),
             requires_authentication: self.flag("mqtt.requireAuthentication"),
             timeout: self.millis("mqtt.timeout"),
             keep_alive_max_s: small("mqtt.keepAliveMax"),

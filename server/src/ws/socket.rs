@@ -1,0 +1,421 @@
+//! An open WebSocket: its frames both ways, its signs of life, and its end (RFC 6455 §5.5 and §7).
+//!
+//! One task polls it, and it has no buffer while it is idle. What waits to be taken is a list of frames, which are not copied:
+//! a frame for many is the same bytes for all of them.
+
+use super::decode::{Arrived, Decoder, Limits, Message};
+use super::{Close, Deflate, Handler, encode};
+use crate::exchange::{Carrier, Duplex, Task};
+use crate::metrics::{SocketEnd, WorkerMetrics};
+use bytes::{Buf, Bytes};
+use harper_config::Http;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// Bytes that wait to be taken, beyond which nobody is to send more.
+const OUTPUT_BYTES_FULL: usize = 64 * 1024;
+/// Bytes that wait to be taken, beyond which nothing more is read: pings are answered.
+const OUTPUT_BYTES_MAX: usize = 4 * OUTPUT_BYTES_FULL;
+/// Frames that are written at once.
+const SLICES_MAX: usize = 16;
+/// Bytes that are read at once.
+const READ_BYTES: usize = 16 * 1024;
+/// Time for the client to take what is left, and to close in its turn (RFC 6455 §7.1.1).
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(2);
+
+thread_local! {
+    /// What is read goes here first.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+}
+
+/// An open socket.
+pub(crate) struct Socket {
+    io: Box<dyn Duplex>,
+    decoder: Decoder,
+    deflate: Option<Deflate>,
+    output: VecDeque<Bytes>,
+    output_bytes: usize,
+    /// Whether somebody has found it full.
+    is_waited_for: bool,
+    /// Whether all that was written has been flushed.
+    is_flushed: bool,
+    stage: Stage,
+    /// None when whoever serves the socket looks at it.
+    ending: Option<Task>,
+    pulse: Pulse,
+    metrics: Arc<WorkerMetrics>,
+}
+
+/// How far a socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Messages go both ways.
+    Open,
+    /// The server has closed; what still comes is not looked at.
+    Closing(SocketEnd),
+    /// Both have closed; what waits is still to be taken.
+    Closed(SocketEnd),
+    /// There is nobody at the other end, or nobody who listens.
+    Gone(SocketEnd),
+}
+
+/// Looks whether the client lives.
+struct Pulse {
+    /// Time without a sign of life after which the client is asked for one.
+    interval: Duration,
+    timer: Pin<Box<Sleep>>,
+    /// When something last came.
+    heard: Instant,
+    is_asked: bool,
+}
+
+/// What has happened on a socket.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// A message.
+    Message(Message),
+    /// There is room again for what found none.
+    Room,
+    /// The socket is closed, or being closed.
+    End,
+}
+
+impl Socket {
+    /// What opens a socket with the settings of now.
+    pub(super) fn opener(
+        http: &Http,
+        metrics: &Arc<WorkerMetrics>,
+        deflate: Option<Deflate>,
+    ) -> impl FnOnce(Carrier) -> Self + use<> {
+        let settings = http.web_socket;
+        // each sign of life also tells the connection that the client still takes what it is sent
+        let half = match http.timeouts.request {
+            Duration::ZERO => Duration::MAX,
+            limit => limit / 2,
+        };
+        let (interval, metrics) = (settings.ping_interval.min(half), Arc::clone(metrics));
+        let limits = Limits {
+            frame_bytes_max: settings.frame_bytes_max,
+            message_bytes_max: settings.message_bytes_max,
+        };
+        move |carrier| {
+            metrics.web_socket.opened();
+            let Carrier { io, first, ending } = carrier;
+            let mut decoder = Decoder::new(limits, deflate.is_some());
+            decoder.receive(&first);
+            Self {
+                io,
+                decoder,
+                deflate,
+                output: VecDeque::new(),
+                output_bytes: 0,
+                is_waited_for: false,
+                is_flushed: true,
+                stage: Stage::Open,
+                ending: Some(ending),
+                pulse: Pulse::new(interval),
+                metrics,
+            }
+        }
+    }
+
+    /// Has the socket served, and closes it.
+    pub(super) async fn serve(mut self, handler: Box<dyn Handler>) {
+        let close = handler.serve(&mut self).await;
+        self.close(&close);
+        let finished = poll_fn(|cx| self.poll_end(cx));
+        let _ = tokio::time::timeout(CLOSE_TIME_MAX, finished).await;
+        // the server closes first (RFC 6455 §7.1.1); a client that is gone hears nothing of it
+        let _ = tokio::time::timeout(CLOSE_TIME_MAX, self.io.shutdown()).await;
+        let end = match self.stage {
+            Stage::Closed(end) | Stage::Gone(end) => end,
+            Stage::Closing(_) | Stage::Open => SocketEnd::Gone,
+        };
+        self.metrics.web_socket.closed(end);
+    }
+
+    /// How messages may be compressed; none when they may not.
+    #[must_use]
+    pub(crate) fn deflate(&self) -> Option<Deflate> {
+        self.deflate
+    }
+
+    /// Takes out what becomes ready when the server stops; without it, the socket is closed then.
+    pub(crate) fn take_ending(&mut self) -> Option<Task> {
+        self.ending.take()
+    }
+
+    /// Whether another message may be sent; if not, [`Received::Room`] tells when.
+    pub(crate) fn has_room(&mut self) -> bool {
+        self.is_waited_for = self.output_bytes >= OUTPUT_BYTES_FULL;
+        !self.is_waited_for
+    }
+
+    /// Waits until another message may be sent, without looking at what comes.
+    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.output_bytes >= OUTPUT_BYTES_FULL {
+            ready!(self.poll_write(cx));
+        }
+        Poll::Ready(self.alive())
+    }
+
+    /// Waits until everything has been sent.
+    pub(super) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_write(cx));
+        Poll::Ready(self.alive())
+    }
+
+    fn alive(&self) -> io::Result<()> {
+        match self.stage {
+            Stage::Open => Ok(()),
+            Stage::Closing(_) | Stage::Closed(_) | Stage::Gone(_) => {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+        }
+    }
+
+    /// Sends a message that has been made a frame. What is sent after the end goes nowhere.
+    pub(crate) fn send(&mut self, frame: Bytes) {
+        if self.stage == Stage::Open {
+            self.metrics.web_socket.sent(frame.len());
+            self.put(frame);
+        }
+    }
+
+    /// What has happened; writes what waits meanwhile.
+    pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+        loop {
+            if self.stage != Stage::Open {
+                return Poll::Ready(Received::End);
+            }
+            if self.poll_write(cx).is_ready() && self.is_waited_for {
+                self.is_waited_for = false;
+                return Poll::Ready(Received::Room);
+            }
+            match self.decoder.next() {
+                Ok(Some(arrived)) => {
+                    if let Some(message) = self.arrived(arrived) {
+                        return Poll::Ready(Received::Message(message));
+                    }
+                }
+                Ok(None) => ready!(self.poll_more(cx)),
+                Err(violation) => self.close_for(&violation, SocketEnd::Violation),
+            }
+        }
+    }
+
+    /// Closes the socket, if it is open.
+    fn close(&mut self, close: &Close) {
+        self.close_for(close, SocketEnd::Server);
+    }
+
+    fn close_for(&mut self, close: &Close, end: SocketEnd) {
+        if self.stage == Stage::Open {
+            self.put(encode::close(close));
+            self.stage = Stage::Closing(end);
+        }
+    }
+
+    /// Takes what has come; the message, if it is one.
+    fn arrived(&mut self, arrived: Arrived) -> Option<Message> {
+        match arrived {
+            Arrived::Message(message) => {
+                self.metrics.web_socket.received(message.payload.len());
+                return Some(message);
+            }
+            Arrived::Ping(payload) => self.put(encode::pong(&payload)),
+            Arrived::Pong => {}
+            Arrived::Close(code) => self.closed(code),
+        }
+        None
+    }
+
+    /// The client has closed, which is answered with its own code.
+    fn closed(&mut self, code: Option<u16>) {
+        self.stage = match self.stage {
+            Stage::Open => {
+                self.put(match code {
+                    Some(code) => encode::close(&Close::new(code, "")),
+                    None => encode::bare_close(),
+                });
+                Stage::Closed(SocketEnd::Client)
+            }
+            Stage::Closing(end) => Stage::Closed(end),
+            done => done,
+        };
+    }
+
+    fn put(&mut self, frame: Bytes) {
+        self.output_bytes += frame.len();
+        self.output.push_back(frame);
+    }
+
+    /// Waits until more has come, or the time has.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(ending) = &mut self.ending
+            && ending.as_mut().poll(cx).is_ready()
+        {
+            self.ending = None;
+            self.close(&Close::new(Close::AWAY, "the server stops"));
+            return Poll::Ready(());
+        }
+        if self.output_bytes < OUTPUT_BYTES_MAX
+            && let Poll::Ready(read) = self.poll_read(cx)
+        {
+            match read {
+                Ok(count) if count > 0 => self.pulse.heard(),
+                _ => self.gone(),
+            }
+            return Poll::Ready(());
+        }
+        ready!(self.pulse.poll(cx));
+        if self.pulse.is_asked {
+            self.stage = Stage::Gone(SocketEnd::Timeout);
+        } else {
+            self.pulse.ask();
+            self.put(encode::ping());
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
+            let bytes = buffer.filled();
+            self.metrics.bytes_received.add(bytes.len() as u64);
+            self.decoder.receive(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        })
+    }
+
+    /// Writes what waits; ready when nothing does, or nothing can.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.output.is_empty() {
+            match ready!(self.poll_write_some(cx)) {
+                Ok(count) if count > 0 => self.written(count),
+                _ => {
+                    self.gone();
+                    return Poll::Ready(());
+                }
+            }
+        }
+        if !self.is_flushed {
+            let flushed = ready!(Pin::new(&mut self.io).poll_flush(cx));
+            self.is_flushed = true;
+            if flushed.is_err() {
+                self.gone();
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Nobody is there any more.
+    fn gone(&mut self) {
+        self.output = VecDeque::new();
+        self.output_bytes = 0;
+        self.stage = Stage::Gone(match self.stage {
+            Stage::Open => SocketEnd::Gone,
+            Stage::Closing(end) | Stage::Closed(end) | Stage::Gone(end) => end,
+        });
+    }
+
+    fn poll_write_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let io = Pin::new(&mut self.io);
+        if self.output.len() == 1 || !io.is_write_vectored() {
+            return match self.output.front() {
+                Some(frame) => io.poll_write(cx, frame),
+                None => Poll::Ready(Ok(0)),
+            };
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        for (slice, frame) in slices.iter_mut().zip(&self.output) {
+            *slice = IoSlice::new(frame);
+        }
+        let count = self.output.len().min(SLICES_MAX);
+        io.poll_write_vectored(cx, &slices[..count])
+    }
+
+    fn written(&mut self, mut count: usize) {
+        self.metrics.bytes_sent.add(count as u64);
+        self.output_bytes -= count;
+        self.is_flushed = false;
+        while let Some(frame) = self.output.front_mut() {
+            if count < frame.len() {
+                frame.advance(count);
+                return;
+            }
+            count -= frame.len();
+            self.output.pop_front();
+        }
+        // an idle connection has no buffer
+        self.output = VecDeque::new();
+    }
+
+    /// Sends what waits, and waits until the client has closed, too.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let is_written = self.poll_write(cx).is_ready();
+            match self.stage {
+                Stage::Gone(_) => return Poll::Ready(()),
+                Stage::Closed(_) if is_written => return Poll::Ready(()),
+                // a client that breaks the protocol is not listened to any longer
+                Stage::Closing(end @ SocketEnd::Violation) if is_written => {
+                    self.stage = Stage::Closed(end);
+                    return Poll::Ready(());
+                }
+                Stage::Closed(_) | Stage::Closing(SocketEnd::Violation) => return Poll::Pending,
+                Stage::Open | Stage::Closing(_) => {}
+            }
+            match self.decoder.next() {
+                Ok(Some(Arrived::Close(code))) => self.closed(code),
+                Ok(Some(_)) => {}
+                Ok(None) => {
+                    if !ready!(self.poll_read(cx)).is_ok_and(|count| count > 0) {
+                        self.gone();
+                    }
+                }
+                Err(_) => self.stage = Stage::Closed(SocketEnd::Violation),
+            }
+        }
+    }
+}
+
+impl Pulse {
+    fn new(interval: Duration) -> Self {
+        let timer = Box::pin(sleep(interval));
+        Self { interval, timer, heard: Instant::now(), is_asked: false }
+    }
+
+    fn heard(&mut self) {
+        self.heard = Instant::now();
+        self.is_asked = false;
+    }
+
+    /// The client has been asked.
+    fn ask(&mut self) {
+        self.heard = Instant::now();
+        self.is_asked = true;
+    }
+
+    /// Ready when nothing has come for too long.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            let due = self.heard + self.interval;
+            if due <= Instant::now() {
+                self.timer.as_mut().reset(Instant::now() + self.interval);
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(due);
+        }
+    }
+}
