@@ -80,6 +80,11 @@ pub fn coding(data: &[u8]) {
     }
 }
 
+/// Frames of a client over WebSocket: the first byte says how they are cut, and whether messages may be compressed.
+pub fn frames(data: &[u8]) {
+    crate::ws::fuzz_decode(data);
+}
+
 /// A configuration file.
 pub fn config(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -184,5 +189,6 @@ mod tests {
         smoke("body", body);
         smoke("coding", coding);
         smoke("config", config);
+        smoke("frames", frames);
     }
 }

@@ -26,6 +26,9 @@ mod shared {
     pub(crate) mod events {
         pub(crate) mod stream;
     }
+    pub(crate) mod web_socket {
+        pub(crate) mod client;
+    }
 }
 mod table;
 

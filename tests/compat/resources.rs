@@ -1,6 +1,7 @@
 //! Resources of applications, files, and what comes with later parts.
 
 use crate::harness::Reply;
+use crate::shared::web_socket::client::WebSocket;
 use crate::{Row, Stream, World, differs, later, same};
 use serde_json::json;
 
@@ -77,10 +78,54 @@ pub(crate) const ROWS: &[Row] = &[
     ),
 ];
 
+/// The login of the administrator.
+const ADMIN: (&str, &str) = ("Authorization", "Basic YWRtaW46YSBwYXNzd29yZCBvZiB0aGUgdGVzdHM=");
+
 /// WebSocket and Server-Sent Events.
 pub(crate) const REAL_TIME: &[Row] = &[
-    later("upgrade and its close codes", REAL),
-    later("text and binary frames by type", REAL),
+    differs(
+        "upgrade and its close codes",
+        "every upgrade succeeds; who is refused hears 3000, 3003 or 1011 after it",
+        "who is refused hears a status, as of any request; the close codes with `http.webSocket.refusals: close`",
+        |w| {
+            assert_eq!(WebSocket::refused(&w.server, "/Dog/", &[]).status, 401);
+            let offered = [ADMIN, ("Sec-WebSocket-Protocol", "first, second")];
+            let socket = WebSocket::open(&w.server, "/Dog/none", &offered);
+            assert_eq!(socket.header("sec-websocket-protocol"), "first");
+            assert_eq!(WebSocket::refused(&w.server, "/Nope", &[ADMIN]).status, 404);
+        },
+    ),
+    differs("permessage-deflate", "never", "for long messages to clients that offer it", |w| {
+        let offered = [ADMIN, ("Sec-WebSocket-Extensions", "permessage-deflate")];
+        let socket = WebSocket::open(&w.server, "/Dog/none", &offered);
+        assert!(socket.header("sec-websocket-extensions").starts_with("permessage-deflate"));
+    }),
+    same("text and binary frames by type", |w| {
+        w.admin.put("/Dog/framed", r#"{"name":"Rex"}"#).expect(204);
+        for (accept, first) in
+            [("application/json", 0x81), ("text/yaml", 0x81), ("application/cbor", 0x82)]
+        {
+            let headers = [ADMIN, ("Accept", accept)];
+            let mut socket = WebSocket::open(&w.server, "/Dog/framed", &headers);
+            assert_eq!(socket.frame().first, first, "{accept}");
+        }
+        w.admin.delete("/Dog/framed").expect(200);
+    }),
+    differs(
+        "a socket to /Dog, or to a class without connect",
+        "open and silent",
+        "404 with a sentence: it would never say anything",
+        |w| {
+            let reply = WebSocket::refused(&w.server, "/Dog", &[ADMIN]);
+            assert_eq!(reply.status, 404);
+        },
+    ),
+    same("messages of a client to a table", |w| {
+        let mut socket = WebSocket::open(&w.server, "/Dog/none", &[ADMIN]);
+        socket.send(0x81, br#"{"name":"ignored"}"#).send(0x89, b"?");
+        assert_eq!(socket.frame().payload, b"?", "nothing else has come of it");
+        w.admin.get("/Dog/none").expect(404);
+    }),
     same("the form of an event", |w| {
         w.admin.put("/Dog/told", r#"{"name":"Rex"}"#).expect(204);
         let mut stream = w.stream("/Dog/told");
@@ -111,7 +156,7 @@ pub(crate) const REAL_TIME: &[Row] = &[
             w.admin.delete("/Dog/unseen").expect(200);
         },
     ),
-    later("connect(incoming) of a class", REAL),
+    later("connect(incoming) of a class", JAVASCRIPT),
     differs(
         "Server-Sent Events",
         "`Accept` exactly `text/event-stream`; bare `data:` lines, no `id`, no heartbeat",

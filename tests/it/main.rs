@@ -39,4 +39,5 @@ mod rest;
 mod rfc;
 mod storage;
 mod tls;
+mod web_socket;
 mod workers;

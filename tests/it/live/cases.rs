@@ -11,6 +11,7 @@ mod rest;
 mod storage;
 mod threads;
 mod tls;
+mod web_socket;
 
 use super::fixture::Live;
 use harper_config::{KEYS, Reload};
@@ -32,6 +33,7 @@ const SHARED: &[&[Case]] = &[
     rest::CASES,
     threads::CASES,
     tls::CASES,
+    web_socket::CASES,
 ];
 
 /// The cases that need a server of their own.

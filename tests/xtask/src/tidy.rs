@@ -63,7 +63,13 @@ const SERVER: &[(&str, &[&str])] = &[
         ],
     ),
     ("conn", &["chain", "error", "exchange", "metrics", "mqtt", "route", "services", "tls"]),
-    ("mqtt", &["auth", "error", "hub", "metrics", "resource", "route", "services", "tls"]),
+    (
+        "mqtt",
+        &[
+            "auth", "error", "exchange", "hub", "metrics", "resource", "route", "services", "tls",
+            "ws",
+        ],
+    ),
     (
         "chain",
         &[
@@ -81,21 +87,23 @@ const SERVER: &[(&str, &[&str])] = &[
             "route",
             "services",
             "telemetry",
+            "ws",
         ],
     ),
-    ("route", &["auth", "error", "exchange", "reply", "resource", "services"]),
+    ("route", &["auth", "error", "exchange", "reply", "resource", "services", "ws"]),
     ("ops", &["auth", "content", "error", "exchange", "metrics", "reply", "resource", "services"]),
     (
         "resource",
         &[
             "auth", "coding", "content", "error", "exchange", "hub", "metrics", "pool", "reply",
-            "services",
+            "services", "ws",
         ],
     ),
     ("reply", &["content", "error", "exchange"]),
     ("coding", &["content"]),
     ("content", &["error"]),
-    ("services", &["auth", "error", "exchange", "headers", "hub", "lag", "metrics", "pool"]),
+    ("services", &["auth", "error", "exchange", "headers", "hub", "lag", "metrics", "pool", "ws"]),
+    ("ws", &["error", "exchange", "metrics"]),
     ("hub", &["auth", "content", "error", "metrics", "pool"]),
     ("auth", &["error", "metrics", "pool", "telemetry", "tls"]),
     ("otlp", &["exchange", "tls"]),
@@ -113,7 +121,7 @@ const SERVER: &[(&str, &[&str])] = &[
     ("pool", &[]),
     ("error", &[]),
     ("telemetry", &[]),
-    ("fuzz", &["auth", "coding", "components", "conn", "content", "resource"]),
+    ("fuzz", &["auth", "coding", "components", "conn", "content", "resource", "ws"]),
     ("lib", &["cli"]),
 ];
 
