@@ -57,7 +57,8 @@ chart_tested() {
 }
 
 application_ready() {
-  app create configmap "$server" --from-file="$example/config.yaml" --from-file="$example/schema.graphql"
+  app create configmap "$server" --from-file="$example/config.yaml" --from-file="$example/schema.graphql" \
+    --from-file="$example/web"
   app apply -f "$root/deploy/examples/cities.yaml"
   ready
   app get harperserver "$server" >> "$work/notes"

@@ -22,6 +22,7 @@ const USAGE: &str = "cargo xtask <command>
   h2         HTTP/2 against every case of its standard (h2spec)
   tls        what a scanner says of TLS with the default keys (sslyze)
   openapi    the description at /openapi: valid, and kept to (schemathesis)
+  browser    the live page of the cities example in Chromium
   kill N     kill -9 under load, N rounds (100 when left out)
   loss N K   K times kill -9 under messages to N durable sessions of QoS 1 and N of QoS 2 (1000 and 10)
   chart      lint the chart and compare what it renders
@@ -60,6 +61,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "h2" => steps::h2(),
         "tls" => steps::tls(),
         "openapi" => steps::openapi(),
+        "browser" => steps::browser(),
         "kill" => steps::kill(rest.first().map_or("100", String::as_str)),
         "loss" => {
             let word = |place: usize, otherwise| rest.get(place).map_or(otherwise, String::as_str);

@@ -15,6 +15,7 @@ pub(crate) fn all() -> Result<()> {
     step("openapi", openapi)?;
     step("h2spec", h2)?;
     step("sslyze", tls)?;
+    step("browser", browser)?;
     step("chart", chart)?;
     step("operator", operator)?;
     step("images", images)?;
@@ -70,6 +71,12 @@ pub(crate) fn tls() -> Result<()> {
 pub(crate) fn openapi() -> Result<()> {
     cargo(&["build", "--quiet", "--package", "harper-server"])?;
     run(command("tests/openapi/run.sh", &[]))
+}
+
+/// The live page of the cities example in a real browser.
+pub(crate) fn browser() -> Result<()> {
+    cargo(&["build", "--quiet", "--package", "harper-server"])?;
+    run(command("tests/browser/run.sh", &[]))
 }
 
 /// `kill -9` under load.
