@@ -5,6 +5,7 @@
 
 mod answer;
 mod entry;
+mod event_stream;
 mod h1;
 mod h2;
 mod io;
@@ -13,7 +14,7 @@ mod proxy_protocol;
 mod secure;
 mod stream;
 
-use crate::exchange::{Interface, Upgrade};
+use crate::exchange::{Interface, Response, Upgrade};
 use crate::metrics::{Closed, Handshake, WorkerMetrics};
 use crate::mqtt::Broker;
 use crate::tls::{self, ClientCertificate, Offer, Tls};
@@ -85,6 +86,10 @@ pub(crate) struct ConnState {
     streams: Streams,
     /// What takes the connection over once the answer has been sent, on HTTP/1.
     upgrade: RefCell<Option<Upgrade>>,
+    /// An answer that is sent without hyper, on HTTP/1.
+    event_stream: RefCell<Option<Response>>,
+    /// Whether bytes wait that the client does not take.
+    is_blocked: Cell<bool>,
     /// Tells what has taken it over, or streams of it, that it is to end.
     told_to_end: Notify,
     waker: RefCell<Option<Waker>>,
@@ -133,6 +138,8 @@ impl ConnState {
             refused: Cell::new(None),
             streams: Streams::default(),
             upgrade: RefCell::default(),
+            event_stream: RefCell::default(),
+            is_blocked: Cell::new(false),
             told_to_end: Notify::new(),
             waker: RefCell::default(),
             interface,
@@ -184,6 +191,7 @@ impl ConnState {
     /// All that was written has been taken. hyper flushes only when its own buffer is empty, so an answer that is
     /// complete has then been sent to its end.
     fn flushed(&self) {
+        self.is_blocked.set(false);
         if self.answered.take() {
             self.enter(Stage::Idle);
         }

@@ -3,6 +3,7 @@
 
 mod id;
 mod incoming;
+mod output;
 mod summary;
 mod trace;
 mod upgrade;
@@ -26,6 +27,7 @@ use crate::error::Failure;
 use crate::tls::{ClientCertificate, Distrust};
 pub(crate) use id::RequestId;
 pub(crate) use incoming::RequestBody;
+pub(crate) use output::Output;
 pub(crate) use summary::Summary;
 pub(crate) use trace::{TraceContext, to_hex};
 pub(crate) use upgrade::{Carrier, Duplex, Task, Upgrade};

@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Uri, Version, header};
 use hyper::body::Incoming;
 use std::convert::Infallible;
+use std::future;
 use std::rc::Rc;
 
 /// Answers a request of HTTP/1.
@@ -22,7 +23,14 @@ pub(super) async fn answer(
     let mut request = request_of(head, RequestBody::new(body, None), peer);
     request.is_web_socket = asks_for_web_socket(&request.head);
     request.refused = state.begin_request().map(|refusal| refusal.failure());
+    let version = request.head.version;
     let mut response = through_the_chain(&state, request).await;
+    if response.body().is_event_stream {
+        *response.version_mut() = version;
+        state.event_stream.replace(Some(response));
+        // the connection goes on without hyper, which is told nothing of it
+        return future::pending().await;
+    }
     state.upgrade.replace(response.body_mut().take_upgrade());
     response.body_mut().on_finish(Finished(state));
     Ok(response)

@@ -2,7 +2,7 @@
 
 use super::answer::answer;
 use super::io::Io;
-use super::{ConnState, Late, Peer, Stage};
+use super::{ConnState, Late, Peer, Stage, event_stream};
 use crate::exchange::{Carrier, Upgrade};
 use crate::metrics::Closed;
 use harper_config::Config;
@@ -45,6 +45,10 @@ where
                 Poll::Ready(result) => return Poll::Ready(Some(result)),
                 Poll::Pending => {}
             }
+            // the answers before it have been sent whole
+            if !state.is_blocked.get() && state.event_stream.borrow().is_some() {
+                return Poll::Ready(None);
+            }
             // not before the poll, so that a request that has arrived is answered
             if state.draining.get() && !is_told {
                 is_told = true;
@@ -61,6 +65,10 @@ where
         }
     });
     let ended = ended.await;
+    if let (None, Some(response)) = (&ended, state.event_stream.take()) {
+        let io = connection.into_parts().io.into_inner().without_requests();
+        return Box::pin(event_stream::serve(state, io, response)).await;
+    }
     let closed = match &ended {
         None if state.stage.get() == Stage::Idle => Closed::Idle,
         None => Closed::Timeout,

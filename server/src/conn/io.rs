@@ -28,13 +28,20 @@ impl<S> Io<S> {
         Self { stream, state, entry: None }
     }
 
+    /// The same without an entry: no request will follow.
+    pub(super) fn without_requests(self) -> Self {
+        Self { entry: None, ..self }
+    }
+
     pub(super) fn into_inner(self) -> S {
         self.stream
     }
 
     fn sent(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(count)) = &written {
-            self.state.sent(*count);
+        match &written {
+            Poll::Ready(Ok(count)) => self.state.sent(*count),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.state.is_blocked.set(true),
         }
         written
     }

@@ -1,31 +1,27 @@
 //! An open WebSocket: its frames both ways, its signs of life, and its end (RFC 6455 §5.5 and §7).
 //!
-//! One task polls it, and it has no buffer while it is idle. What waits to be taken is a list of frames, which are not copied:
-//! a frame for many is the same bytes for all of them.
+//! One task polls it, and it has no buffer while it is idle.
 
 use super::decode::{Arrived, Decoder, Limits, Message};
 use super::{Close, Deflate, Handler, encode};
-use crate::exchange::{Carrier, Duplex, Task};
+use crate::exchange::{Carrier, Duplex, Output, Task};
 use crate::metrics::{SocketEnd, WorkerMetrics};
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use harper_config::Http;
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 /// Bytes that wait to be taken, beyond which nobody is to send more.
 const OUTPUT_BYTES_FULL: usize = 64 * 1024;
 /// Bytes that wait to be taken, beyond which nothing more is read: pings are answered.
 const OUTPUT_BYTES_MAX: usize = 4 * OUTPUT_BYTES_FULL;
-/// Frames that are written at once.
-const SLICES_MAX: usize = 16;
 /// Bytes that are read at once.
 const READ_BYTES: usize = 16 * 1024;
 /// Time for the client to take what is left, and to close in its turn (RFC 6455 §7.1.1).
@@ -41,12 +37,9 @@ pub(crate) struct Socket {
     io: Box<dyn Duplex>,
     decoder: Decoder,
     deflate: Option<Deflate>,
-    output: VecDeque<Bytes>,
-    output_bytes: usize,
+    output: Output,
     /// Whether somebody has found it full.
     is_waited_for: bool,
-    /// Whether all that was written has been flushed.
-    is_flushed: bool,
     stage: Stage,
     /// None when whoever serves the socket looks at it.
     ending: Option<Task>,
@@ -115,10 +108,8 @@ impl Socket {
                 io,
                 decoder,
                 deflate,
-                output: VecDeque::new(),
-                output_bytes: 0,
+                output: Output::default(),
                 is_waited_for: false,
-                is_flushed: true,
                 stage: Stage::Open,
                 ending: Some(ending),
                 pulse: Pulse::new(interval),
@@ -155,13 +146,13 @@ impl Socket {
 
     /// Whether another message may be sent; if not, [`Received::Room`] tells when.
     pub(crate) fn has_room(&mut self) -> bool {
-        self.is_waited_for = self.output_bytes >= OUTPUT_BYTES_FULL;
+        self.is_waited_for = self.output.bytes() >= OUTPUT_BYTES_FULL;
         !self.is_waited_for
     }
 
     /// Waits until another message may be sent, without looking at what comes.
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.output_bytes >= OUTPUT_BYTES_FULL {
+        if self.output.bytes() >= OUTPUT_BYTES_FULL {
             ready!(self.poll_write(cx));
         }
         Poll::Ready(self.alive())
@@ -254,8 +245,8 @@ impl Socket {
     }
 
     fn put(&mut self, frame: Bytes) {
-        self.output_bytes += frame.len();
-        self.output.push_back(frame);
+        self.metrics.bytes_sent.add(frame.len() as u64);
+        self.output.put(frame);
     }
 
     /// Waits until more has come, or the time has.
@@ -267,7 +258,7 @@ impl Socket {
             self.close(&Close::new(Close::AWAY, "the server stops"));
             return Poll::Ready(());
         }
-        if self.output_bytes < OUTPUT_BYTES_MAX
+        if self.output.bytes() < OUTPUT_BYTES_MAX
             && let Poll::Ready(read) = self.poll_read(cx)
         {
             match read {
@@ -299,65 +290,19 @@ impl Socket {
 
     /// Writes what waits; ready when nothing does, or nothing can.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while !self.output.is_empty() {
-            match ready!(self.poll_write_some(cx)) {
-                Ok(count) if count > 0 => self.written(count),
-                _ => {
-                    self.gone();
-                    return Poll::Ready(());
-                }
-            }
-        }
-        if !self.is_flushed {
-            let flushed = ready!(Pin::new(&mut self.io).poll_flush(cx));
-            self.is_flushed = true;
-            if flushed.is_err() {
-                self.gone();
-            }
+        if ready!(self.output.poll_write(&mut self.io, cx)).is_err() {
+            self.gone();
         }
         Poll::Ready(())
     }
 
     /// Nobody is there any more.
     fn gone(&mut self) {
-        self.output = VecDeque::new();
-        self.output_bytes = 0;
+        self.output = Output::default();
         self.stage = Stage::Gone(match self.stage {
             Stage::Open => SocketEnd::Gone,
             Stage::Closing(end) | Stage::Closed(end) | Stage::Gone(end) => end,
         });
-    }
-
-    fn poll_write_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let io = Pin::new(&mut self.io);
-        if self.output.len() == 1 || !io.is_write_vectored() {
-            return match self.output.front() {
-                Some(frame) => io.poll_write(cx, frame),
-                None => Poll::Ready(Ok(0)),
-            };
-        }
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        for (slice, frame) in slices.iter_mut().zip(&self.output) {
-            *slice = IoSlice::new(frame);
-        }
-        let count = self.output.len().min(SLICES_MAX);
-        io.poll_write_vectored(cx, &slices[..count])
-    }
-
-    fn written(&mut self, mut count: usize) {
-        self.metrics.bytes_sent.add(count as u64);
-        self.output_bytes -= count;
-        self.is_flushed = false;
-        while let Some(frame) = self.output.front_mut() {
-            if count < frame.len() {
-                frame.advance(count);
-                return;
-            }
-            count -= frame.len();
-            self.output.pop_front();
-        }
-        // an idle connection has no buffer
-        self.output = VecDeque::new();
     }
 
     /// Sends what waits, and waits until the client has closed, too.
