@@ -14,7 +14,7 @@ mod proxy_protocol;
 mod secure;
 mod stream;
 
-use crate::exchange::{Interface, Response, Upgrade};
+use crate::exchange::{Interface, Response, Task, Upgrade};
 use crate::metrics::{Closed, Handshake, WorkerMetrics};
 use crate::mqtt::Broker;
 use crate::tls::{self, ClientCertificate, Offer, Tls};
@@ -27,7 +27,7 @@ use harper_config::Timeouts;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -379,34 +379,61 @@ async fn before_deadline<T>(state: &ConnState, work: impl Future<Output = T>) ->
     .await
 }
 
-/// Serves an accepted connection until it ends; where there are certificates, it begins with a handshake.
-pub(crate) async fn serve(state: Rc<ConnState>, stream: Stream, tls: Option<Arc<Tls>>) {
-    let served = async {
-        let (mut stream, address) = match stream {
-            Stream::Tcp(stream, address) => (stream, address),
-            Stream::Unix(stream) => {
-                return Ok(h1::serve(&state, stream, Peer::owner(state.interface)).await);
-            }
-        };
-        let peer = peer_of(&state, &mut stream, address).await?;
-        let is_mqtt = state.interface == Interface::Mqtt;
-        let Some(tls) = tls else {
-            return Ok(match is_mqtt {
-                true => Box::pin(mqtt::serve(&state, stream, peer)).await,
-                false => h1::serve(&state, stream, peer).await,
-            });
-        };
-        // boxed, since the task of a plain connection would else have room for all of it
-        let (stream, offer) = Box::pin(handshake(&state, stream, &tls)).await?;
-        let peer = secured(&state, &peer, &stream, &tls, &offer).await?;
-        // what the client chose with ALPN selects the protocol
-        Ok(match stream.get_ref().1.alpn_protocol() {
-            Some(tls::HTTP_2) => Box::pin(h2::serve(&state, stream, peer)).await,
-            _ => Box::pin(h1::serve(&state, stream, peer)).await,
-        })
+/// How far a connection has been served.
+enum Served {
+    /// To its end.
+    Whole(Closed),
+    /// To where another protocol, or an answer without end, goes on.
+    Until(Pin<Box<dyn Future<Output = Closed>>>),
+}
+
+/// Serves an accepted connection; where there are certificates, it begins with a handshake. What is left to be done when no more
+/// requests will come is given back, to be done in a task of its own: this one has room for requests, thousands of bytes.
+pub(crate) async fn serve(
+    state: Rc<ConnState>,
+    stream: Stream,
+    tls: Option<Arc<Tls>>,
+) -> Option<Task> {
+    let served = requests(&state, stream, tls).await;
+    match served.unwrap_or_else(Served::Whole) {
+        Served::Whole(closed) => {
+            state.metrics().closed(closed);
+            None
+        }
+        Served::Until(rest) => Some(Box::pin(async move {
+            let closed = rest.await;
+            state.metrics().closed(closed);
+        })),
+    }
+}
+
+async fn requests(
+    state: &Rc<ConnState>,
+    stream: Stream,
+    tls: Option<Arc<Tls>>,
+) -> Result<Served, Closed> {
+    let (mut stream, address) = match stream {
+        Stream::Tcp(stream, address) => (stream, address),
+        Stream::Unix(stream) => {
+            return Ok(h1::serve(state, stream, Peer::owner(state.interface)).await);
+        }
     };
-    let closed = served.await.unwrap_or_else(|closed: Closed| closed);
-    state.metrics().closed(closed);
+    let peer = peer_of(state, &mut stream, address).await?;
+    let is_mqtt = state.interface == Interface::Mqtt;
+    let Some(tls) = tls else {
+        return Ok(match is_mqtt {
+            true => Served::Until(Box::pin(mqtt::serve(Rc::clone(state), stream, peer))),
+            false => h1::serve(state, stream, peer).await,
+        });
+    };
+    // boxed, since the task of a plain connection would else have room for all of it
+    let (stream, offer) = Box::pin(handshake(state, stream, &tls)).await?;
+    let peer = secured(state, &peer, &stream, &tls, &offer).await?;
+    // what the client chose with ALPN selects the protocol
+    Ok(match stream.get_ref().1.alpn_protocol() {
+        Some(tls::HTTP_2) => Served::Whole(Box::pin(h2::serve(state, stream, peer)).await),
+        _ => Box::pin(h1::serve(state, stream, peer)).await,
+    })
 }
 
 /// Whose a secure connection is. Where authorities are asked about the certificates of clients, that is done before the first

@@ -340,8 +340,12 @@ impl Worker {
         let guard = Open { worker: Rc::clone(self), number };
         let tls = listener.tls.clone();
         spawn_local(async move {
-            let _guard = guard;
-            conn::serve(state, stream, tls).await;
+            if let Some(rest) = conn::serve(state, stream, tls).await {
+                spawn_local(async move {
+                    let _guard = guard;
+                    rest.await;
+                });
+            }
         });
     }
 

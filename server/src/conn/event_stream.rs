@@ -10,6 +10,7 @@ use http::{Version, header};
 use http_body::Body as _;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -20,7 +21,7 @@ const CRLF: Bytes = Bytes::from_static(b"\r\n");
 const LAST_CHUNK: Bytes = Bytes::from_static(b"0\r\n\r\n");
 
 /// Sends the answer to its end, or to that of the connection.
-pub(super) async fn serve<S>(state: &ConnState, mut io: Io<S>, mut response: Response) -> Closed
+pub(super) async fn serve<S>(state: Rc<ConnState>, mut io: Io<S>, mut response: Response) -> Closed
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

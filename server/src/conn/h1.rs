@@ -2,7 +2,7 @@
 
 use super::answer::answer;
 use super::io::Io;
-use super::{ConnState, Late, Peer, Stage, event_stream};
+use super::{ConnState, Late, Peer, Served, Stage, event_stream};
 use crate::exchange::{Carrier, Upgrade};
 use crate::metrics::Closed;
 use harper_config::Config;
@@ -24,8 +24,8 @@ const LINGER_TIME_MAX: Duration = Duration::from_secs(1);
 /// What hyper keeps of a connection's bytes at most; its own default.
 const BUFFER_BYTES_MAX: usize = 8192 + 4096 * 100;
 
-/// Serves HTTP/1 on a stream until it ends, and tells how that was.
-pub(super) async fn serve<S>(state: &Rc<ConnState>, stream: S, peer: Peer) -> Closed
+/// Serves HTTP/1 on a stream until it ends, or something else goes on.
+pub(super) async fn serve<S>(state: &Rc<ConnState>, stream: S, peer: Peer) -> Served
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -67,7 +67,7 @@ where
     let ended = ended.await;
     if let (None, Some(response)) = (&ended, state.event_stream.take()) {
         let io = connection.into_parts().io.into_inner().without_requests();
-        return Box::pin(event_stream::serve(state, io, response)).await;
+        return Served::Until(Box::pin(event_stream::serve(Rc::clone(state), io, response)));
     }
     let closed = match &ended {
         None if state.stage.get() == Stage::Idle => Closed::Idle,
@@ -86,16 +86,16 @@ where
         let io = Box::new(parts.io.into_inner().into_inner());
         let carrier =
             Carrier { io, first: parts.read_buf, ending: Box::pin(Rc::clone(state).ending()) };
-        return upgraded(state, upgrade, carrier).await;
+        return Served::Until(Box::pin(upgraded(Rc::clone(state), upgrade, carrier)));
     }
     if ended.is_some() && (state.refused.get().is_some() || state.is_mid_body.get()) {
         linger(connection.into_parts().io.into_inner().into_inner()).await;
     }
-    closed
+    Served::Whole(closed)
 }
 
 /// Another protocol takes the connection over, with deadlines of its own.
-async fn upgraded(state: &ConnState, upgrade: Upgrade, carrier: Carrier) -> Closed {
+async fn upgraded(state: Rc<ConnState>, upgrade: Upgrade, carrier: Carrier) -> Closed {
     state.enter(Stage::Streams);
     upgrade.speak(carrier).await;
     if state.draining.get() { Closed::Drain } else { Closed::Normal }

@@ -27,7 +27,7 @@ impl Host for Shared {
 
 /// Serves a client of MQTT until the connection ends.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
-    state: &ConnState,
+    state: Rc<ConnState>,
     io: S,
     peer: Peer,
 ) -> Closed {
