@@ -429,6 +429,9 @@ async fn requests(
     // boxed, since the task of a plain connection would else have room for all of it
     let (stream, offer) = Box::pin(handshake(state, stream, &tls)).await?;
     let peer = secured(state, &peer, &stream, &tls, &offer).await?;
+    if is_mqtt {
+        return Ok(Served::Until(Box::pin(mqtt::serve(Rc::clone(state), stream, peer))));
+    }
     // what the client chose with ALPN selects the protocol
     Ok(match stream.get_ref().1.alpn_protocol() {
         Some(tls::HTTP_2) => Served::Whole(Box::pin(h2::serve(state, stream, peer)).await),
@@ -446,9 +449,7 @@ async fn secured(
     offer: &Offer,
 ) -> Result<Peer, Closed> {
     let services = state.shared.services();
-    let clients = services.config.http.client_certificates.as_ref();
-    let revocation = clients.and_then(|clients| clients.revocation.as_ref());
-    let certificate = tls.certificate(stream.get_ref().1, offer, revocation);
+    let certificate = tls.certificate(stream.get_ref().1, offer, &services.config);
     let certificate = before_deadline(state, certificate).await?.map(Rc::new);
     Ok(Peer { tls_version: Some(secure::version(stream)), certificate, ..peer.clone() })
 }

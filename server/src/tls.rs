@@ -24,9 +24,7 @@ use follow::Sources;
 use arc_swap::ArcSwap;
 use entry::Entry;
 use files::Files;
-use harper_config::{
-    ClientCertificates, Config, Pem, Problem, Revocation, Severity, TlsEntry, TlsListener,
-};
+use harper_config::{ClientCertificates, Config, Pem, Problem, Severity, TlsEntry, TlsListener};
 use hosts::Hosts;
 pub(crate) use inquiry::Distrust;
 use inquiry::Inquiries;
@@ -54,26 +52,22 @@ struct Configured {
     entries: Vec<TlsEntry>,
     /// Whether and how clients are asked for theirs.
     clients: Option<ClientCertificates>,
-    is_http2: bool,
+    /// What clients are offered, the best first (ALPN, RFC 7301).
+    protocols: &'static [&'static [u8]],
 }
 
 impl Configured {
     fn of(config: &Config, listener: TlsListener) -> Self {
-        let clients = match listener {
-            TlsListener::Application => config.http.client_certificates.clone(),
-            TlsListener::Operations => None,
-        };
         let entries = config.certificates(listener).unwrap_or_default();
         Self {
             entries: entries.into_iter().cloned().collect(),
-            clients,
-            is_http2: config.http.http2.is_enabled,
+            clients: config.client_certificates(listener).cloned(),
+            protocols: match listener {
+                TlsListener::Mqtt => &[b"mqtt"],
+                _ if config.http.http2.is_enabled => &[HTTP_2, b"http/1.1"],
+                _ => &[b"http/1.1"],
+            },
         }
-    }
-
-    /// What clients are offered, the best first (ALPN, RFC 7301).
-    fn protocols(&self) -> &'static [&'static [u8]] {
-        if self.is_http2 { &[HTTP_2, b"http/1.1"] } else { &[b"http/1.1"] }
     }
 
     /// The configured lists of revoked certificates of clients, if there are.
@@ -88,10 +82,9 @@ impl Configured {
     }
 }
 
-/// The certificates of one moment, those of every listener.
+/// The certificates of one moment, those of every listener in the order of [`TlsListener::ALL`].
 struct Generation {
-    application: Site,
-    operations: Site,
+    sites: [Site; TlsListener::ALL.len()],
 }
 
 /// The certificates of a listener.
@@ -114,12 +107,15 @@ impl Tls {
     #[must_use]
     pub(crate) fn choose(&self, hello: &ClientHello<'_>) -> Option<Arc<Offer>> {
         let now = self.current.load();
-        let Site { entries, hosts } = match self.listener {
-            TlsListener::Application => &now.application,
-            TlsListener::Operations => &now.operations,
-        };
+        let Site { entries, hosts } = &now.sites[self.listener as usize];
         let index = hello.server_name().and_then(|name| hosts.find(name)).unwrap_or_default();
         Some(Arc::clone(&entries.get(index)?.offer))
+    }
+
+    /// Whether the listener speaks HTTP.
+    #[must_use]
+    pub(crate) fn is_http(&self) -> bool {
+        self.listener != TlsListener::Mqtt
     }
 
     /// The certificate that the client of a handshake has shown, after its authorities have been asked about it, if they are to be;
@@ -128,13 +124,13 @@ impl Tls {
         &self,
         session: &ServerConnection,
         offer: &Offer,
-        revocation: Option<&Revocation>,
+        config: &Config,
     ) -> Option<ClientCertificate> {
         let chain = session.peer_certificates()?;
         let mut certificate = ClientCertificate::from_chain(chain)?;
-        let (Some(inquiry), Some(authorities)) =
-            (revocation.and_then(|revocation| revocation.inquiry), &offer.clients.authorities)
-        else {
+        let clients = config.client_certificates(self.listener);
+        let inquiry = clients.and_then(|clients| clients.revocation.as_ref()?.inquiry);
+        let (Some(inquiry), Some(authorities)) = (inquiry, &offer.clients.authorities) else {
             return Some(certificate);
         };
         let chain = chain.iter().map(|own| own.clone().into_owned()).collect();
@@ -170,29 +166,28 @@ pub(crate) fn check(config: &Config, root: &Path) -> Vec<Problem> {
 
 impl Generation {
     fn make(sources: &Sources, keys: &Path) -> Result<Self, TlsError> {
-        let Sources { application, operations, files } = sources;
-        let make = |configured| Site::make(configured, files, keys);
-        match (make(application), make(operations)) {
-            (Ok(application), Ok(operations)) => Ok(Self { application, operations }),
-            (one, other) => {
-                let both = [one.err(), other.err()].into_iter().flatten();
-                let mut problems = Vec::new();
-                for problem in both.flat_map(|error| error.0) {
-                    // a certificate that is for both is wrong for both
-                    if !problems.contains(&problem) {
-                        problems.push(problem);
-                    }
+        let (mut sites, mut problems) = (Vec::new(), Vec::new());
+        for configured in &sources.listeners {
+            match Site::make(configured, &sources.files, keys) {
+                Ok(site) => sites.push(site),
+                // a certificate that is for several listeners is wrong for each
+                Err(TlsError(found)) => {
+                    let is_new = |problem: &Problem| !problems.contains(problem);
+                    let found: Vec<_> = found.into_iter().filter(is_new).collect();
+                    problems.extend(found);
                 }
-                Err(TlsError(problems))
             }
         }
+        sites.try_into().map(|sites| Self { sites }).map_err(|_| TlsError(problems))
     }
 
     /// Every certificate once.
     fn entries(&self) -> impl Iterator<Item = &Entry> {
-        let first = &self.application.entries;
-        let is_new = |entry: &&Entry| first.iter().all(|known| known.key != entry.key);
-        first.iter().chain(self.operations.entries.iter().filter(is_new))
+        self.sites.iter().enumerate().flat_map(|(index, site)| {
+            let before = self.sites[..index].iter().flat_map(|site| &site.entries);
+            let is_new = move |entry: &&Entry| before.clone().all(|known| known.key != entry.key);
+            site.entries.iter().filter(is_new)
+        })
     }
 
     /// Certificates are used even when clients will refuse them: that is better seen by a person than a server that is gone.

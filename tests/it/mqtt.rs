@@ -4,6 +4,7 @@
 mod client;
 mod connect;
 mod publish;
+mod secure;
 mod session;
 mod shared;
 mod tools;

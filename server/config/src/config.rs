@@ -277,7 +277,7 @@ impl Config {
     /// Whether any listener speaks TLS.
     #[must_use]
     pub fn is_secure(&self) -> bool {
-        self.http.secure_port.is_some() || self.operations_api.secure_port.is_some()
+        TlsListener::ALL.into_iter().any(|listener| self.certificates(listener).is_some())
     }
 
     /// How long a client may take: of the Operations API on its own listeners, or of the application.
@@ -366,7 +366,7 @@ impl Reader<'_> {
             }),
             secure_port,
             http2: self.http2(),
-            client_certificates: self.client_certificates(),
+            client_certificates: self.client_certificates("http.mtls"),
             compression_threshold_bytes: self.size("http.compressionThreshold"),
             compression: self.compression(),
             event_stream: self.event_stream(),

@@ -1,7 +1,7 @@
 //! Where values come from, and which one wins:
 //! built-in default < `HARPER_DEFAULT_CONFIG` < file < environment < command line < `HARPER_SET_CONFIG`.
 
-use crate::config::{Config, TlsListener};
+use crate::config::{ClientCertificates, Config, TlsListener};
 use crate::keys::{self, Key, Kind, Support};
 use crate::problem::{Problem, Severity};
 use crate::shown::shown;
@@ -373,7 +373,7 @@ impl Layers {
     }
 
     fn check_certificates(&mut self, config: &Config) {
-        for listener in [TlsListener::Application, TlsListener::Operations] {
+        for listener in TlsListener::ALL {
             if config.certificates(listener).is_some_and(|entries| entries.is_empty()) {
                 let message = format!("no certificate is for {}", listener.key());
                 let origin = self.effective_origin("tls");
@@ -381,17 +381,8 @@ impl Layers {
                 self.problem(Severity::Error, "tls.uses", &origin, message, hint);
             }
         }
-        let verification = "http.mtls.certificateVerification";
-        let clients = config.http.client_certificates.as_ref();
-        let is_unchecked = clients.is_some_and(|clients| clients.revocation.is_none());
-        let enabled = self.values.get("http.mtls.certificateVerification.enabled");
-        let is_off = enabled.is_some_and(|(value, _)| value == &Value::from(false));
-        if is_unchecked && self.sections.contains(verification) && !is_off {
-            let origin = self.effective_origin("http.mtls.certificateVerification.failureMode");
-            let message = "has no effect: neither lists nor OCSP are to be used".to_owned();
-            let hint = format!("set {verification}.crl.file, or crl or ocsp to true");
-            self.problem(Severity::Warning, verification, &origin, message, hint);
-        }
+        self.check_verification("http.mtls", config.http.client_certificates.as_ref());
+        self.check_verification("mqtt.network.mtls", config.mqtt.client_certificates.as_ref());
         let is_own_used = config.certificates(TlsListener::Operations).is_some();
         if !config.operations_api.tls.is_empty() && !is_own_used {
             let origin = self.effective_origin("operationsApi.tls");
@@ -414,6 +405,20 @@ impl Layers {
                 let key = format!("{}.{member}", entry.key);
                 self.problem(severity, &key, &origin, message, hint.to_owned());
             }
+        }
+    }
+
+    /// A section of client certificates that wants revoked ones found out, and names no way.
+    fn check_verification(&mut self, section: &str, clients: Option<&ClientCertificates>) {
+        let verification = format!("{section}.certificateVerification");
+        let is_unchecked = clients.is_some_and(|clients| clients.revocation.is_none());
+        let enabled = self.values.get(format!("{verification}.enabled").as_str());
+        let is_off = enabled.is_some_and(|(value, _)| value == &Value::from(false));
+        if is_unchecked && self.sections.contains(&verification) && !is_off {
+            let origin = self.effective_origin(&format!("{verification}.failureMode"));
+            let message = "has no effect: neither lists nor OCSP are to be used".to_owned();
+            let hint = format!("set {verification}.crl.file, or crl or ocsp to true");
+            self.problem(Severity::Warning, &verification, &origin, message, hint);
         }
     }
 

@@ -15,7 +15,6 @@ const FAILURE_MODES: &[&str] = &["fail-closed", "fail-open"];
 const TLS_VERSIONS: &[&str] = &["1.2", "1.3", "TLSv1.2", "TLSv1.3"];
 
 const OPERATIONS: Support = Support::Later("the whole Operations API");
-const MQTT_TLS: Support = Support::Later("MQTT over TLS");
 const SCRIPT: Support = Support::Later("JavaScript components");
 const STDOUT: Support = Support::Never("logs go to standard output, one line each");
 const ENGINE: Support = Support::Never("the storage engine needs no such setting");
@@ -181,8 +180,26 @@ pub const KEYS: &[Key] = &[
     key("operationsApi.sysInfo", Any, "", "Parts of the system information.").support(OPERATIONS),
     // MQTT
     key("mqtt.network.port", Port, "1883", "Port of the MQTT broker, or `address:port`; `null` opens none."),
-    key("mqtt.network.securePort", Port, "", "Port of the MQTT broker over TLS, or `address:port`.").support(MQTT_TLS),
-    key("mqtt.network.mtls", Any, "", "Client certificates of MQTT clients.").support(MQTT_TLS),
+    key("mqtt.network.securePort", Port, "", "Port of the MQTT broker over TLS, or `address:port`; 8883 is usual. Its certificates are those of `tls` whose `uses` allow it."),
+    key("mqtt.network.mtls.enabled", Bool, "", "Asks clients on `mqtt.network.securePort` for a certificate, as `http.mtls` does on its port. `mqtt.network.mtls: true` means the same, and so does any other key below it.").alias("mqtt.network.mtls"),
+    key("mqtt.network.mtls.required", Bool, "false", "As `http.mtls.required`."),
+    key("mqtt.network.mtls.user", TextOrNull, "CN", "As `http.mtls.user`; a client that sends a user name logs in with that."),
+    key("mqtt.network.mtls.certificateAuthority", Text, "", "As `http.mtls.certificateAuthority`."),
+    key("mqtt.network.mtls.certificateVerification.enabled", Bool, "", "As `http.mtls.certificateVerification.enabled`; it is asked before CONNECT is answered, and a revoked certificate is refused.").alias("mqtt.network.mtls.certificateVerification"),
+    key("mqtt.network.mtls.certificateVerification.failureMode", Choice(FAILURE_MODES), "fail-closed", "As `http.mtls.certificateVerification.failureMode`."),
+    key("mqtt.network.mtls.certificateVerification.cacheMax", Int(1, 10_000_000), "10000", "As `http.mtls.certificateVerification.cacheMax`."),
+    key("mqtt.network.mtls.certificateVerification.crl.file", Text, "", "As `http.mtls.certificateVerification.crl.file`."),
+    key("mqtt.network.mtls.certificateVerification.crl.enabled", Bool, "", "As `http.mtls.certificateVerification.crl.enabled`.").alias("mqtt.network.mtls.certificateVerification.crl"),
+    key("mqtt.network.mtls.certificateVerification.crl.timeout", MillisNotZero, "10s", "As `http.mtls.certificateVerification.crl.timeout`."),
+    key("mqtt.network.mtls.certificateVerification.crl.cacheTtl", Millis, "1d", "As `http.mtls.certificateVerification.crl.cacheTtl`."),
+    key("mqtt.network.mtls.certificateVerification.crl.gracePeriod", Millis, "1d", "As `http.mtls.certificateVerification.crl.gracePeriod`."),
+    key("mqtt.network.mtls.certificateVerification.crl.failureMode", Choice(FAILURE_MODES), "", "As `http.mtls.certificateVerification.crl.failureMode`."),
+    key("mqtt.network.mtls.certificateVerification.crl.bytesMax", Bytes, "16M", "As `http.mtls.certificateVerification.crl.bytesMax`."),
+    key("mqtt.network.mtls.certificateVerification.ocsp.enabled", Bool, "", "As `http.mtls.certificateVerification.ocsp.enabled`.").alias("mqtt.network.mtls.certificateVerification.ocsp"),
+    key("mqtt.network.mtls.certificateVerification.ocsp.timeout", MillisNotZero, "5s", "As `http.mtls.certificateVerification.ocsp.timeout`."),
+    key("mqtt.network.mtls.certificateVerification.ocsp.cacheTtl", Millis, "1h", "As `http.mtls.certificateVerification.ocsp.cacheTtl`."),
+    key("mqtt.network.mtls.certificateVerification.ocsp.errorCacheTtl", Millis, "5m", "As `http.mtls.certificateVerification.ocsp.errorCacheTtl`."),
+    key("mqtt.network.mtls.certificateVerification.ocsp.failureMode", Choice(FAILURE_MODES), "", "As `http.mtls.certificateVerification.ocsp.failureMode`."),
     key("mqtt.webSocket", Bool, "true", "Serves MQTT to clients that open a WebSocket on the application's port, under any path, with the sub-protocol `mqtt` (or `mqttv3.1`).").live(),
     key("mqtt.requireAuthentication", Bool, "true", "Refuses MQTT clients without a login; otherwise they are let in, with no rights."),
     key("mqtt.timeout", Millis, "10s", "Time for a client of MQTT to send CONNECT, and to take what it is sent."),
@@ -203,7 +220,7 @@ pub const KEYS: &[Key] = &[
     key("tls.host", TextList, "", "Names for which the certificate is used, such as `api.example.com` or `*.example.com`; the certificate's own names when unset.").alias("tls.hosts tls.hostname tls.hostnames").live(),
     key("tls.ciphers", Text, "", "Cipher suites that may be used, in OpenSSL's names, separated by colons; all safe ones when unset.").live(),
     key("tls.minVersion", Choice(TLS_VERSIONS), "1.2", "Lowest version of TLS.").live(),
-    key("tls.uses", TextList, "", "Listeners that the certificate is for: `https` and `wss` are `http.securePort`, `operations` is `operationsApi.network.securePort`, `mqtts` does not exist yet; all when unset.").live(),
+    key("tls.uses", TextList, "", "Listeners that the certificate is for: `https` and `wss` are `http.securePort`, `operations` is `operationsApi.network.securePort`, `mqtts` is `mqtt.network.securePort`; all when unset.").live(),
     key("tls.logging", Any, "", "Log of TLS.").support(STDOUT),
     // logging
     key("logging.level", Choice(LEVELS), "warn", "Lowest level that is logged.").live(),

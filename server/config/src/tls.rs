@@ -247,14 +247,16 @@ mod tests {
                 "{{http: {{securePort: {secure}}}, operationsApi: {{network: {{securePort: {operations}}}}}, {tls}}}"
             )
         };
-        use crate::TlsListener::{Application, Operations};
+        use crate::TlsListener::{Application, Mqtt, Operations};
+        let mqtt = format!("{{mqtt: {{network: {{securePort: 8883}}}}, {tls}}}");
+        assert_eq!(keys(&mqtt, Mqtt).unwrap(), "tls[1] tls[2]");
         let both = ports(1, 2);
         assert_eq!(keys(&both, Application).unwrap(), "tls[1] tls[2]");
         assert_eq!(keys(&both, Operations).unwrap(), "tls[0] tls[2]");
         let shared = ports(1, 1);
         assert_eq!(keys(&shared, Application).unwrap(), "tls[0] tls[1] tls[2]");
         assert_eq!(keys(&shared, Operations), None);
-        assert_eq!(keys(tls, Application), None);
+        assert_eq!((keys(tls, Application), keys(tls, Mqtt)), (None, None));
         for own in ["{host: a}", "[{host: a}]"] {
             let yaml = format!("operationsApi: {{network: {{securePort: 1}}, tls: {own}}}");
             let is_own = |key: String| key.starts_with("operationsApi.tls");

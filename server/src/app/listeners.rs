@@ -17,6 +17,7 @@ pub(super) struct Listeners {
     operations_secure: Option<Endpoint>,
     operations_socket: Option<Endpoint>,
     mqtt: Option<Endpoint>,
+    mqtts: Option<Endpoint>,
     admin: Option<Endpoint>,
 }
 
@@ -33,13 +34,15 @@ pub(crate) struct Addresses {
     pub operations_socket: Option<PathBuf>,
     /// MQTT; none when `mqtt.network.port` is null.
     pub mqtt: Option<SocketAddr>,
+    /// MQTT with TLS; none without `mqtt.network.securePort`.
+    pub mqtts: Option<SocketAddr>,
     /// Metrics and probes; none when `admin.port` is null.
     pub admin: Option<SocketAddr>,
 }
 
 impl Listeners {
-    /// Binds the ports of the application and of the Operations API, each plain and secure, the latter's Unix socket,
-    /// MQTT's port, and the admin's.
+    /// Binds the ports of the application, of the Operations API and of MQTT, each plain and secure, the Unix socket of the
+    /// Operations API, and the admin's port.
     ///
     /// # Errors
     /// The first that cannot be bound.
@@ -59,7 +62,7 @@ impl Listeners {
         };
         let operations_port = own(&operations.port, &http.port);
         let operations_secure = own(&if_secure(&operations.secure_port), &http.secure_port);
-        let secure = if_secure(&http.secure_port);
+        let (secure, mqtts) = (if_secure(&http.secure_port), if_secure(&config.mqtt.secure_port));
         let bind = |key, port: &Option<Port>, interface, tls| {
             port.as_ref().map(|port| bind(key, port, reach, interface, tls)).transpose()
         };
@@ -80,6 +83,7 @@ impl Listeners {
                 .map(|path| bind_file(&root.join(path)))
                 .transpose()?,
             mqtt: bind("mqtt.network.port", &config.mqtt.port, Mqtt, None)?,
+            mqtts: bind("mqtt.network.securePort", &mqtts, Mqtt, tls(TlsListener::Mqtt))?,
             admin: bind("admin.port", &config.admin.port, Admin, None)?,
         })
     }
@@ -96,6 +100,7 @@ impl Listeners {
             operations: operations.into_iter().flatten().collect(),
             operations_socket: socket.map(Path::to_owned),
             mqtt: address(&self.mqtt),
+            mqtts: address(&self.mqtts),
             admin: address(&self.admin),
         }
     }
@@ -109,9 +114,17 @@ impl Listeners {
     /// What the workers accept connections on.
     #[must_use]
     pub(super) fn of_workers(self) -> Vec<Endpoint> {
-        let Self { http, https, operations, operations_secure, operations_socket, mqtt, admin: _ } =
-            self;
-        let all = [http, https, operations, operations_secure, operations_socket, mqtt];
+        let Self {
+            http,
+            https,
+            operations,
+            operations_secure,
+            operations_socket,
+            mqtt,
+            mqtts,
+            admin: _,
+        } = self;
+        let all = [http, https, operations, operations_secure, operations_socket, mqtt, mqtts];
         all.into_iter().flatten().collect()
     }
 }

@@ -86,6 +86,9 @@ fn announce(at: &Addresses, command: Command) -> Result<(), Failed> {
     if let Some(address) = at.mqtt {
         tracing::info!(target: NOTIFY, "MQTT on {address}");
     }
+    if let Some(address) = at.mqtts {
+        tracing::info!(target: NOTIFY, "MQTT with TLS on {address}");
+    }
     if let Some(path) = &at.operations_socket {
         tracing::info!(target: NOTIFY, "operations of this machine at {}", path.display());
     }

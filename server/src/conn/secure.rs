@@ -28,7 +28,7 @@ pub(super) async fn accept(
     match stream.peek(&mut first).await {
         Ok(0) => return Err(Handshake::Closed),
         // every method begins with a letter, no TLS record does (RFC 8446 §5.1)
-        Ok(_) if first[0].is_ascii_alphabetic() => {
+        Ok(_) if tls.is_http() && first[0].is_ascii_alphabetic() => {
             let _ = stream.write_all(PLAIN_HTTP).await;
             return Err(Handshake::PlainHttp);
         }

@@ -68,6 +68,8 @@ pub(super) struct Client {
     pub(super) staging: Staging,
     /// What waits to be taken.
     pub(super) output: BytesMut,
+    /// Whether what was handed over may still be on its way through TLS.
+    pub(super) is_kept_back: bool,
     /// When something last came.
     pub(super) heard: Instant,
     /// When something was last taken, or began to wait.
@@ -227,11 +229,16 @@ impl Client {
         self.output.len() < OUTPUT_BYTES_FULL && self.outbound.has_room()
     }
 
+    /// Whether something waits to be taken.
+    fn is_waiting(&self) -> bool {
+        self.is_kept_back || !self.output.is_empty()
+    }
+
     /// When something is to be looked at that nothing else tells of.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let silence = silence_max(self.keep_alive_s).map(|max| self.heard + max);
         let limit = self.context.host.services().config.mqtt.timeout;
-        let slow = (!self.output.is_empty()).then(|| self.taken + limit);
+        let slow = self.is_waiting().then(|| self.taken + limit);
         let store = self.is_dirty.then(|| self.stored + STORE_EVERY);
         [silence, slow, store].into_iter().flatten().min()
     }
@@ -244,7 +251,7 @@ impl Client {
             return Err(Stop::refuse(Reason::KeepAliveTimeout, sentence));
         }
         let limit = self.context.host.services().config.mqtt.timeout;
-        if !self.output.is_empty() && now >= self.taken + limit {
+        if self.is_waiting() && now >= self.taken + limit {
             return Err(Stop::refuse(Reason::QuotaExceeded, "nothing was taken in time"));
         }
         if self.is_dirty && now >= self.stored + STORE_EVERY {

@@ -19,7 +19,7 @@ use harper_mqtt::property::{
     WILL_DELAY,
 };
 use harper_mqtt::session::{InAliases, Inbound, Lifetime, OutAliases, Outbound, Subscriptions};
-use harper_mqtt::{Properties, Reason, Text, Version};
+use harper_mqtt::{Binary, Properties, Reason, Text, Version};
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
@@ -66,11 +66,17 @@ async fn admit(context: &Context, connect: &Connect) -> Result<Admitted, Reason>
     Ok(Admitted { identity, client_id, is_assigned })
 }
 
+/// Who it is: whoever the user name says, else whoever had logged in before, else the certificate's user, else one of this
+/// machine who needs no login.
 async fn login(
     context: &Context,
     services: &Services,
     connect: &Connect,
 ) -> Result<Identity, Reason> {
+    // whatever else the client brings, it may come from whoever has stolen the certificate
+    if context.certificate.as_ref().is_some_and(|certificate| certificate.distrust.is_some()) {
+        return Err(Reason::NotAuthorized);
+    }
     let ask = Ask {
         settings: &services.config.authentication,
         address: context.address,
@@ -80,31 +86,61 @@ async fn login(
         takes_refresh: false,
     };
     if let Some(name) = &connect.user_name {
-        let password = connect.password.as_ref().map(|password| password.as_bytes());
-        let password = std::str::from_utf8(password.map_or(&[], |bytes| bytes));
-        let password = password.map_err(|_| Reason::BadUserNameOrPassword)?;
-        let login = services.credentials.login(name, password, &ask).await;
-        return login.map_err(|failure| match failure.code {
-            Code::TooManyRequests => Reason::ConnectionRateExceeded,
-            Code::Overloaded => Reason::ServerBusy,
-            Code::Internal => Reason::ServerUnavailable,
-            _ => Reason::BadUserNameOrPassword,
-        });
+        return by_password(services, name, connect.password.as_ref(), &ask).await;
     }
     if connect.password.is_some() {
         return Err(Reason::BadUserNameOrPassword);
     }
-    let settings = &services.config;
     if let Some(identity) = &context.identity {
         return Ok(identity.clone());
     }
-    let is_trusted = settings.authentication.authorize_local && context.is_local;
-    match (certified(context, services, &ask), is_trusted) {
-        (Some(identity), _) => Ok(identity),
-        (None, true) => Ok(Identity::User(Rc::clone(&services.local_user))),
-        (None, false) if settings.mqtt.requires_authentication => Err(Reason::NotAuthorized),
-        (None, false) => Ok(Identity::Anonymous),
+    if let Some(identity) = certified(context, services, &ask)? {
+        return Ok(identity);
     }
+    let settings = &services.config;
+    if settings.authentication.authorize_local && context.is_local {
+        return Ok(Identity::User(Rc::clone(&services.local_user)));
+    }
+    match settings.mqtt.requires_authentication {
+        true => Err(Reason::NotAuthorized),
+        false => Ok(Identity::Anonymous),
+    }
+}
+
+async fn by_password(
+    services: &Services,
+    name: &str,
+    password: Option<&Binary>,
+    ask: &Ask<'_>,
+) -> Result<Identity, Reason> {
+    let password = password.map_or(&[][..], |password| password.as_bytes());
+    let password = std::str::from_utf8(password).map_err(|_| Reason::BadUserNameOrPassword)?;
+    let login = services.credentials.login(name, password, ask).await;
+    login.map_err(|failure| match failure.code {
+        Code::TooManyRequests => Reason::ConnectionRateExceeded,
+        Code::Overloaded => Reason::ServerBusy,
+        Code::Internal => Reason::ServerUnavailable,
+        _ => Reason::BadUserNameOrPassword,
+    })
+}
+
+/// For whom the client's certificate speaks, if it speaks for anybody. One that names no user is no login.
+fn certified(
+    context: &Context,
+    services: &Services,
+    ask: &Ask<'_>,
+) -> Result<Option<Identity>, Reason> {
+    let clients = services.config.mqtt.client_certificates.as_ref();
+    let (Some(certificate), Some(clients)) = (&context.certificate, clients) else {
+        return Ok(None);
+    };
+    let name = match &clients.user {
+        CertificateUser::CommonName => certificate.common_name.as_deref(),
+        CertificateUser::Named(name) => Some(name.as_str()),
+        CertificateUser::Nobody => return Ok(None),
+    };
+    let identity = name.and_then(|name| services.credentials.certified(name, ask));
+    identity.map(Some).ok_or(Reason::NotAuthorized)
 }
 
 /// A client identifier that nobody has: 128 random bits.
@@ -112,17 +148,6 @@ fn assigned() -> Result<Text, Reason> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|_| Reason::ServerUnavailable)?;
     Text::try_from(format!("{:032x}", u128::from_be_bytes(bytes))).map_err(|error| error.reason)
-}
-
-/// For whom the client's certificate speaks.
-fn certified(context: &Context, services: &Services, ask: &Ask<'_>) -> Option<Identity> {
-    let certificate = context.certificate.as_ref()?;
-    let name = match &services.config.http.client_certificates.as_ref()?.user {
-        CertificateUser::CommonName => certificate.common_name.as_deref()?,
-        CertificateUser::Named(name) => name,
-        CertificateUser::Nobody => return None,
-    };
-    services.credentials.certified(name, ask)
 }
 
 async fn begin(
@@ -202,6 +227,7 @@ fn client(
         rows: BTreeMap::new(),
         staging: Staging::default(),
         output: BytesMut::new(),
+        is_kept_back: false,
         heard: now,
         taken: now,
         stored: now,

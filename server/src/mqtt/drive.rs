@@ -59,9 +59,9 @@ pub(crate) struct Context {
     pub address: IpAddr,
     /// Whether it is from this machine, made by no foreign page and passed on by no proxy.
     pub is_local: bool,
-    /// The certificate that the client has shown.
+    /// The certificate that the client has shown to `mqtt.network.securePort`.
     pub certificate: Option<Rc<ClientCertificate>>,
-    /// Who has logged in before MQTT began, as by the upgrade to WebSocket.
+    /// Who has logged in before MQTT began, as by the upgrade to WebSocket, where a certificate has been looked at already.
     pub identity: Option<Identity>,
 }
 
@@ -199,7 +199,7 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
             if taken.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Wake::Taken);
             }
-            if let Poll::Ready(wrote) = poll_write(io, &mut client.output, cx) {
+            if let Poll::Ready(wrote) = poll_write(io, client, cx) {
                 return Poll::Ready(Wake::Wrote(wrote));
             }
             if client.takes_input()
@@ -271,25 +271,41 @@ fn poll_read<S: AsyncRead + Unpin>(
     })
 }
 
+/// Hands over what waits to be taken; once that is all, sees to it that TLS, or whatever is between, keeps nothing back.
 fn poll_write<S: AsyncWrite + Unpin>(
     io: &mut S,
-    output: &mut BytesMut,
+    client: &mut Client,
     cx: &mut task::Context<'_>,
 ) -> Poll<io::Result<usize>> {
+    let output = &mut client.output;
     if output.is_empty() {
-        return Poll::Pending;
+        return if client.is_kept_back { poll_flush(io, client, cx) } else { Poll::Pending };
     }
-    let wrote = Pin::new(&mut *io).poll_write(cx, output);
+    let wrote = Pin::new(io).poll_write(cx, output);
     if let Poll::Ready(Ok(count)) = wrote {
         output.advance(count);
+        client.is_kept_back = true;
         if output.is_empty() {
             // an idle connection has no buffer
             *output = BytesMut::new();
-            // what cannot be flushed now goes with what is written next, or is woken for
-            let _ = Pin::new(io).poll_flush(cx);
         }
     }
     wrote
+}
+
+fn poll_flush<S: AsyncWrite + Unpin>(
+    io: &mut S,
+    client: &mut Client,
+    cx: &mut task::Context<'_>,
+) -> Poll<io::Result<usize>> {
+    match Pin::new(io).poll_flush(cx) {
+        Poll::Ready(Ok(())) => {
+            client.is_kept_back = false;
+            Poll::Pending
+        }
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        Poll::Pending => Poll::Pending,
+    }
 }
 
 /// Says the last word and leaves.

@@ -100,7 +100,7 @@ impl Entry {
         let provider = Arc::new(provider);
         let clients = sources.clients(configured, &provider).map_err(|problem| vec![problem])?;
         let mut server =
-            server(provider, certified, Arc::clone(&clients.verifier), configured.protocols())
+            server(provider, certified, Arc::clone(&clients.verifier), configured.protocols)
                 .map_err(|error| refuse("ciphers", error.to_string(), ""))?;
         // a configured order counts; without one, a client without AES in hardware may prefer what is fast there
         server.ignore_client_order = entry.ciphers.is_some();

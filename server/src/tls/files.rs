@@ -13,7 +13,7 @@ pub(super) struct Files(BTreeMap<PathBuf, Result<Vec<u8>, String>>);
 impl Files {
     /// Reads every file that is named; those that are not are in `keys`.
     #[must_use]
-    pub(super) fn read(all: [&Configured; 2], keys: &Path) -> Self {
+    pub(super) fn read(all: &[Configured], keys: &Path) -> Self {
         let mut files = Self::default();
         for configured in all {
             if let Some(lists) = configured.revocation_lists() {

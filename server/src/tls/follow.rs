@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 /// What certificates are made of at one moment.
 #[derive(Clone, PartialEq)]
 pub(super) struct Sources {
-    pub(super) application: Configured,
-    pub(super) operations: Configured,
+    /// In the order of [`TlsListener::ALL`].
+    pub(super) listeners: [Configured; TlsListener::ALL.len()],
     pub(super) files: Files,
 }
 
@@ -22,10 +22,9 @@ impl Sources {
     /// Reads the configuration, and the files that it names or that are in `keys`.
     #[must_use]
     pub(super) fn read(config: &Config, keys: &Path) -> Self {
-        let application = Configured::of(config, TlsListener::Application);
-        let operations = Configured::of(config, TlsListener::Operations);
-        let files = Files::read([&application, &operations], keys);
-        Self { application, operations, files }
+        let listeners = TlsListener::ALL.map(|listener| Configured::of(config, listener));
+        let files = Files::read(&listeners, keys);
+        Self { listeners, files }
     }
 
     /// What handshakes use.
@@ -85,9 +84,10 @@ impl Followed {
 
     /// Starts the thread that asks authorities, if it is to be asked and is not there.
     fn ensure_inquiries(&self, config: &Config) {
-        let clients = config.http.client_certificates.as_ref();
-        let revocation = clients.and_then(|clients| clients.revocation.as_ref());
-        let is_wanted = revocation.is_some_and(|revocation| revocation.inquiry.is_some());
+        let mut revocations = TlsListener::ALL
+            .into_iter()
+            .filter_map(|listener| config.client_certificates(listener)?.revocation.as_ref());
+        let is_wanted = revocations.any(|revocation| revocation.inquiry.is_some());
         if !is_wanted || self.inquiries.get().is_some() {
             return;
         }

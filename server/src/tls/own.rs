@@ -28,8 +28,8 @@ fn is_default(entry: &TlsEntry) -> bool {
 /// Whether a start would make a certificate: an entry of a listener takes the files in `keys`, and neither is there.
 pub(super) fn is_wanted(config: &Config, keys: &Path) -> bool {
     let [_, certificate, key] = FILES;
-    let listeners = [TlsListener::Application, TlsListener::Operations];
-    let mut entries = listeners.into_iter().filter_map(|one| config.certificates(one)).flatten();
+    let mut entries =
+        TlsListener::ALL.into_iter().filter_map(|one| config.certificates(one)).flatten();
     entries.any(is_default) && !keys.join(certificate).exists() && !keys.join(key).exists()
 }
 

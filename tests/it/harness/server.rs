@@ -243,6 +243,12 @@ impl Server {
         self.announced("MQTT on ")
     }
 
+    /// Where MQTT is over TLS, where it was given a port.
+    #[track_caller]
+    pub(crate) fn mqtts(&self) -> SocketAddr {
+        self.announced("MQTT with TLS on ")
+    }
+
     /// A client of the Operations API, where it was given a port.
     #[track_caller]
     pub(crate) fn operations(&self) -> Client {

@@ -11,6 +11,8 @@ use harper_mqtt::topic::Filter;
 use harper_mqtt::{
     Binary, Decoder, Packet, PacketId, Properties, Qos, Reason, Text, Version, encode,
 };
+use rustls::StreamOwned;
+use rustls::client::ClientConnection;
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -19,25 +21,42 @@ use std::time::{Duration, Instant};
 /// For how long nothing must come where nothing is to come.
 const SILENCE: Duration = Duration::from_millis(300);
 
-pub(super) struct Mqtt {
-    pub(super) version: Version,
-    stream: TcpStream,
+/// What packets go over.
+pub(crate) trait Stream: Read + Write + Send {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Stream for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Stream for StreamOwned<ClientConnection, TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        &self.sock
+    }
+}
+
+pub(crate) struct Mqtt {
+    pub(crate) version: Version,
+    stream: Box<dyn Stream>,
     decoder: Decoder,
     buffer: BytesMut,
     /// What came while something else was waited for.
     early: VecDeque<Packet>,
 }
 
-pub(super) fn text(value: &str) -> Text {
+pub(crate) fn text(value: &str) -> Text {
     Text::try_from(value).unwrap()
 }
 
-pub(super) fn id(number: u16) -> PacketId {
+pub(crate) fn id(number: u16) -> PacketId {
     PacketId::new(number).unwrap()
 }
 
 /// A CONNECT with nothing special.
-pub(super) fn connect(version: Version, client_id: &str) -> Connect {
+pub(crate) fn connect(version: Version, client_id: &str) -> Connect {
     Connect {
         version,
         clean_start: true,
@@ -51,7 +70,7 @@ pub(super) fn connect(version: Version, client_id: &str) -> Connect {
 }
 
 /// The same for a session that lasts.
-pub(super) fn lasting(version: Version, client_id: &str) -> Connect {
+pub(crate) fn lasting(version: Version, client_id: &str) -> Connect {
     let mut connect = Connect { clean_start: false, ..connect(version, client_id) };
     if version.is_v5() {
         connect.properties.push(&SESSION_EXPIRY, 3600);
@@ -59,13 +78,13 @@ pub(super) fn lasting(version: Version, client_id: &str) -> Connect {
     connect
 }
 
-pub(super) fn with_login(connect: Connect, name: &str, password: &str) -> Connect {
+pub(crate) fn with_login(connect: Connect, name: &str, password: &str) -> Connect {
     let password = Binary::new(Bytes::copy_from_slice(password.as_bytes())).unwrap();
     Connect { user_name: Some(text(name)), password: Some(password), ..connect }
 }
 
 /// A message without an identifier.
-pub(super) fn message(topic: &str, payload: &str) -> Publish {
+pub(crate) fn message(topic: &str, payload: &str) -> Publish {
     Publish {
         dup: false,
         delivery: Delivery::AtMostOnce,
@@ -76,21 +95,26 @@ pub(super) fn message(topic: &str, payload: &str) -> Publish {
     }
 }
 
-pub(super) fn subscription(filter: &str, qos: Qos) -> Subscription {
+pub(crate) fn subscription(filter: &str, qos: Qos) -> Subscription {
     Subscription::new(Filter::new(text(filter)).unwrap(), qos)
 }
 
 impl Mqtt {
-    pub(super) fn version(server: &Server, version: Version) -> Self {
+    pub(crate) fn version(server: &Server, version: Version) -> Self {
         let stream = TcpStream::connect(server.mqtt()).unwrap();
         stream.set_nodelay(true).unwrap();
+        Self::over(stream, version)
+    }
+
+    pub(crate) fn over(stream: impl Stream + 'static, version: Version) -> Self {
+        let stream = Box::new(stream);
         let decoder = Decoder::client(version, u32::MAX);
         Self { version, stream, decoder, buffer: BytesMut::new(), early: VecDeque::new() }
     }
 
     /// Connects with a clean session.
     #[track_caller]
-    pub(super) fn clean(mut self, client_id: &str) -> Self {
+    pub(crate) fn clean(mut self, client_id: &str) -> Self {
         let connack = self.open(connect(self.version, client_id));
         assert_eq!(connack.reason, Reason::Success);
         self
@@ -98,14 +122,14 @@ impl Mqtt {
 
     /// Connects with a session that lasts; whether there was one.
     #[track_caller]
-    pub(super) fn lasting(mut self, client_id: &str) -> (Self, bool) {
+    pub(crate) fn lasting(mut self, client_id: &str) -> (Self, bool) {
         let connack = self.open(lasting(self.version, client_id));
         assert_eq!(connack.reason, Reason::Success);
         (self, connack.session_present)
     }
 
     #[track_caller]
-    pub(super) fn open(&mut self, connect: Connect) -> Connack {
+    pub(crate) fn open(&mut self, connect: Connect) -> Connack {
         self.send(&Packet::Connect(Box::new(connect)));
         match self.next() {
             Packet::Connack(connack) => connack,
@@ -113,12 +137,21 @@ impl Mqtt {
         }
     }
 
-    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+    /// The same where there may be no connection.
+    pub(crate) fn try_open(&mut self, connect: Connect) -> Option<Connack> {
+        self.send(&Packet::Connect(Box::new(connect)));
+        match self.within(PATIENCE).ok()?? {
+            Packet::Connack(connack) => Some(connack),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         // the server may have closed already
         let _ = self.stream.write_all(bytes);
     }
 
-    pub(super) fn send(&mut self, packet: &Packet) {
+    pub(crate) fn send(&mut self, packet: &Packet) {
         let mut out = BytesMut::new();
         encode(packet, self.version, u32::MAX, &mut out).unwrap();
         self.bytes(&out);
@@ -142,7 +175,7 @@ impl Mqtt {
             if left.is_zero() {
                 return Ok(None);
             }
-            self.stream.set_read_timeout(Some(left)).unwrap();
+            self.stream.tcp().set_read_timeout(Some(left)).unwrap();
             let mut bytes = [0; 65536];
             match self.stream.read(&mut bytes) {
                 Ok(0) => return Err(()),
@@ -154,12 +187,12 @@ impl Mqtt {
     }
 
     #[track_caller]
-    pub(super) fn next(&mut self) -> Packet {
+    pub(crate) fn next(&mut self) -> Packet {
         self.within(PATIENCE).expect("the connection ended").expect("nothing came")
     }
 
     #[track_caller]
-    pub(super) fn publication(&mut self) -> Publish {
+    pub(crate) fn publication(&mut self) -> Publish {
         match self.next() {
             Packet::Publish(publish) => publish,
             other => panic!("{other:?}"),
@@ -168,15 +201,20 @@ impl Mqtt {
 
     /// Topic and payload of the next message.
     #[track_caller]
-    pub(super) fn told(&mut self) -> (String, String) {
+    pub(crate) fn told(&mut self) -> (String, String) {
         let publish = self.publication();
         let payload = String::from_utf8(publish.payload.to_vec()).unwrap();
         (publish.topic.to_string(), payload)
     }
 
     #[track_caller]
-    pub(super) fn silent(&mut self) {
-        match self.within(SILENCE) {
+    pub(crate) fn silent(&mut self) {
+        self.silent_for(SILENCE);
+    }
+
+    #[track_caller]
+    pub(crate) fn silent_for(&mut self, time: Duration) {
+        match self.within(time) {
             Ok(None) => {}
             other => panic!("{other:?}"),
         }
@@ -184,7 +222,7 @@ impl Mqtt {
 
     /// That the server ends the connection, with what it says last.
     #[track_caller]
-    pub(super) fn ended(&mut self) -> Option<Disconnect> {
+    pub(crate) fn ended(&mut self) -> Option<Disconnect> {
         let mut last = None;
         loop {
             match self.within(PATIENCE) {
@@ -197,12 +235,12 @@ impl Mqtt {
     }
 
     #[track_caller]
-    pub(super) fn subscribe(&mut self, subscriptions: Vec<Subscription>) -> Vec<Reason> {
+    pub(crate) fn subscribe(&mut self, subscriptions: Vec<Subscription>) -> Vec<Reason> {
         self.subscribe_as(subscriptions, None)
     }
 
     #[track_caller]
-    pub(super) fn subscribe_as(
+    pub(crate) fn subscribe_as(
         &mut self,
         subscriptions: Vec<Subscription>,
         number: Option<u32>,
@@ -220,7 +258,7 @@ impl Mqtt {
 
     /// Subscribes to what happens from now on.
     #[track_caller]
-    pub(super) fn listen(&mut self, filter: &str, qos: Qos) {
+    pub(crate) fn listen(&mut self, filter: &str, qos: Qos) {
         let mut subscription = subscription(filter, qos);
         if self.version.is_v5() {
             subscription.retain_handling = RetainHandling::Never;
@@ -230,7 +268,7 @@ impl Mqtt {
     }
 
     #[track_caller]
-    pub(super) fn unsubscribe(&mut self, filter: &str) -> Vec<Reason> {
+    pub(crate) fn unsubscribe(&mut self, filter: &str) -> Vec<Reason> {
         let filters = vec![Filter::new(text(filter)).unwrap()];
         let properties = Properties::default();
         self.send(&Packet::Unsubscribe(Unsubscribe { id: id(8), properties, filters }));
@@ -240,13 +278,22 @@ impl Mqtt {
         }
     }
 
-    pub(super) fn publish(&mut self, publish: Publish) {
+    /// Unsubscribes while messages may still come, which are let go.
+    #[track_caller]
+    pub(crate) fn unsubscribe_soon(&mut self, filter: &str) {
+        let filters = vec![Filter::new(text(filter)).unwrap()];
+        let properties = Properties::default();
+        self.send(&Packet::Unsubscribe(Unsubscribe { id: id(8), properties, filters }));
+        while !matches!(self.next(), Packet::Unsuback(_)) {}
+    }
+
+    pub(crate) fn publish(&mut self, publish: Publish) {
         self.send(&Packet::Publish(publish));
     }
 
     /// Publishes with QoS 1 and waits for the answer.
     #[track_caller]
-    pub(super) fn publish_1(&mut self, publish: Publish) -> Reason {
+    pub(crate) fn publish_1(&mut self, publish: Publish) -> Reason {
         self.publish(Publish { delivery: Delivery::AtLeastOnce(id(5)), ..publish });
         match self.next() {
             Packet::Puback(ack) => ack.reason,
@@ -256,7 +303,7 @@ impl Mqtt {
 
     /// Publishes with QoS 2 to the end.
     #[track_caller]
-    pub(super) fn publish_2(&mut self, publish: Publish) -> Reason {
+    pub(crate) fn publish_2(&mut self, publish: Publish) -> Reason {
         self.publish(Publish { delivery: Delivery::ExactlyOnce(id(6)), ..publish });
         let Packet::Pubrec(ack) = self.next() else { panic!() };
         if !ack.reason.is_error() {
@@ -268,7 +315,7 @@ impl Mqtt {
 
     /// Answers a message as its quality of service asks for, to the end.
     #[track_caller]
-    pub(super) fn answer(&mut self, publish: &Publish) {
+    pub(crate) fn answer(&mut self, publish: &Publish) {
         match publish.delivery {
             Delivery::AtMostOnce => {}
             Delivery::AtLeastOnce(id) => self.send(&Packet::Puback(Ack::success(id))),
@@ -286,7 +333,7 @@ impl Mqtt {
         }
     }
 
-    pub(super) fn disconnect(mut self) {
+    pub(crate) fn disconnect(mut self) {
         self.send(&Packet::Disconnect(Disconnect::new(Reason::Success)));
         assert_eq!(self.ended(), None);
     }

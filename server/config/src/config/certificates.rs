@@ -88,15 +88,21 @@ pub enum TlsListener {
     Application,
     /// `operationsApi.network.securePort`, where that is a port of its own.
     Operations,
+    /// `mqtt.network.securePort`
+    Mqtt,
 }
 
 impl TlsListener {
+    /// Each of them once.
+    pub const ALL: [Self; 3] = [Self::Application, Self::Operations, Self::Mqtt];
+
     /// The key that opens it.
     #[must_use]
     pub fn key(self) -> &'static str {
         match self {
             Self::Application => "http.securePort",
             Self::Operations => "operationsApi.network.securePort",
+            Self::Mqtt => "mqtt.network.securePort",
         }
     }
 }
@@ -125,38 +131,52 @@ impl Config {
                     own => own.iter().collect(),
                 }
             }),
+            TlsListener::Mqtt => self.mqtt.secure_port.as_ref().map(|_| for_use(&["mqtts"])),
+        }
+    }
+
+    /// How clients of a listener are asked for certificates; none when they are not.
+    #[must_use]
+    pub fn client_certificates(&self, listener: TlsListener) -> Option<&ClientCertificates> {
+        match listener {
+            TlsListener::Application => self.http.client_certificates.as_ref(),
+            TlsListener::Operations => None,
+            TlsListener::Mqtt => self.mqtt.client_certificates.as_ref(),
         }
     }
 }
 
 impl Reader<'_> {
-    /// None when clients are not asked.
-    pub(super) fn client_certificates(&self) -> Option<ClientCertificates> {
-        let is_below = |name: &String| name.starts_with("http.mtls.");
-        let is_written = self.sections.contains("http.mtls") || self.sections.iter().any(is_below);
-        if !self.value("http.mtls.enabled").as_bool().unwrap_or(is_written) {
+    /// What the section of this name says; none when clients are not asked.
+    pub(super) fn client_certificates(&self, name: &str) -> Option<ClientCertificates> {
+        let member = |member: &str| format!("{name}.{member}");
+        if !self.value(&member("enabled")).as_bool().unwrap_or(self.is_written(name)) {
             return None;
         }
-        let user = match self.value("http.mtls.user").as_str() {
+        let user = match self.value(&member("user")).as_str() {
             None => CertificateUser::Nobody,
             Some("CN" | "Common Name") => CertificateUser::CommonName,
             Some(name) => CertificateUser::Named(name.to_owned()),
         };
-        let authority = self.value("http.mtls.certificateAuthority");
+        let authority = self.value(&member("certificateAuthority"));
         Some(ClientCertificates {
-            required: self.flag("http.mtls.required"),
+            required: self.flag(&member("required")),
             user,
             authority: authority.as_str().map(Pem::from_text),
-            revocation: self.revocation("http.mtls.certificateVerification"),
+            revocation: self.revocation(&member("certificateVerification")),
         })
     }
 
-    fn revocation(&self, name: &str) -> Option<Revocation> {
+    /// Whether the configuration has a section, or one below it.
+    fn is_written(&self, name: &str) -> bool {
         let prefix = format!("{name}.");
-        let is_written = self.sections.contains(name)
-            || self.sections.iter().any(|section| section.starts_with(&prefix));
+        let is_below = |section: &String| section.starts_with(&prefix);
+        self.sections.contains(name) || self.sections.iter().any(is_below)
+    }
+
+    fn revocation(&self, name: &str) -> Option<Revocation> {
         let lists = self.value(&format!("{name}.crl.file")).as_str().map(Pem::from_text);
-        let is_wanted = is_written || lists.is_some();
+        let is_wanted = self.is_written(name) || lists.is_some();
         if !self.value(&format!("{name}.enabled")).as_bool().unwrap_or(is_wanted) {
             return None;
         }

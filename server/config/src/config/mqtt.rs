@@ -1,6 +1,6 @@
 //! `mqtt.*`
 
-use super::Reader;
+use super::{ClientCertificates, Reader};
 use crate::value::Port;
 use std::time::Duration;
 
@@ -9,6 +9,10 @@ use std::time::Duration;
 pub struct Mqtt {
     /// The plain-text listener, if any.
     pub port: Option<Port>,
+    /// The TLS listener, if any.
+    pub secure_port: Option<Port>,
+    /// Clients' certificates on the TLS listener; none when they are not asked for.
+    pub client_certificates: Option<ClientCertificates>,
     /// Whether it is spoken over WebSocket, too.
     pub web_socket: bool,
     /// Whether who has not logged in is refused.
@@ -37,8 +41,12 @@ impl Reader<'_> {
     pub(super) fn mqtt(&self) -> Mqtt {
         let small = |name: &str| u16::try_from(self.number(name)).unwrap_or(u16::MAX);
         let large = |name: &str| u32::try_from(self.number(name)).unwrap_or(u32::MAX);
+        let secure_port = self.port("mqtt.network.securePort");
+        let is_secure = |port: &Port| port.port != 0 && secure_port.as_ref() == Some(port);
         Mqtt {
-            port: self.port("mqtt.network.port"),
+            port: self.port("mqtt.network.port").filter(|port| !is_secure(port)),
+            client_certificates: self.client_certificates("mqtt.network.mtls"),
+            secure_port,
             web_socket: self.flag("mqtt.webSocket"),
             requires_authentication: self.flag("mqtt.requireAuthentication"),
             timeout: self.millis("mqtt.timeout"),
