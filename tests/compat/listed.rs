@@ -1,6 +1,6 @@
 //! The rows as they stand in `COMPAT.md`.
 
-use crate::{Ours, Row, access, compression, content, http, install, query, resources, rest};
+use crate::{Ours, Row, access, compression, content, http, install, mqtt, query, resources, rest};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -15,7 +15,7 @@ const SECTIONS: [(&str, &[Row]); 12] = [
     ("Who may do what", access::ROWS),
     ("HTTP", http::ROWS),
     ("WebSocket and Server-Sent Events", resources::REAL_TIME),
-    ("MQTT", resources::MQTT),
+    ("MQTT", mqtt::ROWS),
     ("Operations API", resources::OPERATIONS),
     ("Prometheus", resources::PROMETHEUS),
 ];

@@ -16,6 +16,7 @@ mod content;
 mod http;
 mod install;
 mod listed;
+mod mqtt;
 mod query;
 mod resources;
 mod rest;
@@ -27,6 +28,9 @@ mod shared {
         pub(crate) mod stream;
     }
     pub(crate) mod web_socket {
+        pub(crate) mod client;
+    }
+    pub(crate) mod mqtt {
         pub(crate) mod client;
     }
 }
@@ -100,6 +104,7 @@ impl World {
             .set("authentication.authorizeLocal=false")
             .set("http.corsAccessList=['https://listed.example']")
             .set("operationsApi.network.port=127.0.0.1:0")
+            .set("mqtt.network.port=127.0.0.1:0")
             .start();
         let admin = server.client().login(harness::server::USERNAME, harness::server::PASSWORD);
         Self { server, admin }
@@ -158,6 +163,11 @@ fn resources_and_files() {
 #[test]
 fn real_time() {
     run(resources::REAL_TIME);
+}
+
+#[test]
+fn mqtt_clients() {
+    run(mqtt::ROWS);
 }
 
 #[test]

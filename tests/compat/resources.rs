@@ -176,21 +176,6 @@ pub(crate) const REAL_TIME: &[Row] = &[
     ),
 ];
 
-/// MQTT.
-pub(crate) const MQTT: &[Row] = &[
-    later("versions", REAL),
-    later("CONNACK", REAL),
-    later("client ids and take-over", REAL),
-    later("topics", REAL),
-    later("subscribe and retained records", REAL),
-    later("refused subscriptions", REAL),
-    later("publish with and without retain", REAL),
-    later("refused publications", REAL),
-    later("QoS 2", REAL),
-    later("writes over HTTP as messages", REAL),
-    later("keep-alive, wills, durable sessions", REAL),
-];
-
 /// The Operations API.
 pub(crate) const OPERATIONS: &[Row] = &[
     same("GET /health without a login", |w| {

@@ -132,7 +132,9 @@ impl Told {
         if way == Way::Gone || self.event.operation == Operation::Delete {
             return Ok(None);
         }
-        if lens.is_plain() {
+        // nothing of an empty message is hidden from anybody
+        let is_empty = self.event.body.as_ref().is_some_and(Bytes::is_empty);
+        if lens.is_plain() || is_empty {
             return Ok(self.event.body.clone());
         }
         let payload = self.form("payload", way, lens, || {

@@ -286,10 +286,15 @@ impl Lens for Look {
                 let (version, updated_ms) = (event.version, event.time_ms());
                 let meta = Meta { version, updated_ms, ..Meta::default() };
                 let record = Record { meta, body, extra: &event.extra };
+            // its members are none that the table computes
+            (_, Operation::Message) => {
+                out.extend_from_slice(body);
+                Ok(true)
+            }
                 select.push(record, &mut reading, out)
             }
             // of a message that is no object it cannot be told what of it may be seen
-            (_, Operation::Message) if matches!(self.view, View::Part { .. }) => {
+            (_, Operation::Message) if matches!(self.view, View::Part { rights: Some(_), .. }) => {
                 let object = guard::object(&self.view, body);
                 out.extend_from_slice(object.as_deref().unwrap_or_default());
                 Ok(object.is_some())
