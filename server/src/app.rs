@@ -179,7 +179,8 @@ impl App {
             store.clone(),
             names,
         );
-        let broker = Broker::open(&store, Arc::clone(&hub)).map_err(StartError::system)?;
+        let broker = Broker::open(&store, Arc::clone(&hub), metrics.clone());
+        let broker = broker.map_err(StartError::system)?;
         let common = Common {
             config: followed,
             pool: pools.work.clone(),

@@ -9,6 +9,7 @@ mod web_socket;
 
 pub(crate) use families::{counter, counter_metric, family, gauge, gauge_metric, histogram};
 use mqtt::MqttMetrics;
+pub(crate) use mqtt::{LeftOut, MqttTotals, Resumed};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{MetricFamily, MetricType};
 use realtime::RealtimeMetrics;

@@ -10,17 +10,21 @@
 //! subscribes to a table, every message to the table goes through its change log, and the session is a cursor into that.
 
 mod answer;
+mod authenticate;
 mod broker;
 mod client;
 mod connect;
 mod deliver;
 mod drive;
+mod enter;
 mod keep;
 mod message;
+mod pace;
 mod publish;
 mod resume;
 mod stored;
 mod subscribe;
+mod sys;
 mod web_socket;
 
 pub(crate) use broker::{Broker, Sessions};

@@ -88,3 +88,39 @@ impl Services {
         })
     }
 }
+
+#[cfg(test)]
+mod alone {
+    use super::*;
+    use crate::auth::authority::Authority;
+    use crate::hub::Hub;
+    use std::time::Instant;
+
+    impl Services {
+        /// Those of a worker that is all there is, for tests.
+        pub(crate) fn alone(
+            config: Config,
+            authority: &Arc<Authority>,
+            hub: Arc<Hub>,
+            metrics: Arc<WorkerMetrics>,
+        ) -> Self {
+            let pool = Pool::start("test", 1, 64).unwrap();
+            let (users, own) = (Arc::clone(authority), Arc::clone(&metrics));
+            let credentials = Credentials::new(Arc::clone(&users), pool.clone(), own, [7; 32]);
+            let (own, limits) = (Arc::clone(&metrics), config.realtime);
+            Self {
+                subscriptions: Local::new(hub, pool.clone(), own, users, limits),
+                headers: AnswerHeaders::new(&config),
+                config: Arc::new(config),
+                pool,
+                metrics,
+                credentials: Rc::new(credentials),
+                local_user: Rc::new(User::local()),
+                bodies_bytes: Arc::default(),
+                lag: Rc::new(Lag::new(Instant::now())),
+                sockets: Rc::new([]),
+                is_ending: Rc::default(),
+            }
+        }
+    }
+}

@@ -1,12 +1,13 @@
 //! The MQTT broker, from its socket: what a packet is answered with, who hears of what, and what a session survives. The
 //! form of packets is tested where they are read, in `harper-mqtt`.
 
-mod client;
+pub(crate) mod client;
 mod connect;
 mod publish;
 mod secure;
 mod session;
 mod shared;
+mod sys;
 mod tools;
 mod will;
 

@@ -231,6 +231,11 @@ impl Properties {
         self
     }
 
+    /// Adds those of another packet.
+    pub fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
+    }
+
     /// Without the values of a property.
     pub fn remove<T>(&mut self, key: &Key<T>) {
         self.0.retain(|(id, _)| *id != key.0);

@@ -173,6 +173,17 @@ impl Users {
         self.everyone.load().roles.get(name).cloned()
     }
 
+    /// A user as they are now; none for one who is gone, or has another password.
+    #[must_use]
+    pub(crate) fn now(&self, then: &User) -> Option<User> {
+        if then.is_stored {
+            let now = self.get(&then.username)?;
+            let is_same = now.active && now.since_s <= then.since_s;
+            return is_same.then(|| User::clone(&now));
+        }
+        Some(User { role: self.role(&then.role.name)?, ..User::clone(then) })
+    }
+
     /// Every user, by name.
     #[must_use]
     pub(crate) fn users(&self) -> Vec<Arc<User>> {

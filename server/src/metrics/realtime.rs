@@ -66,6 +66,11 @@ impl RealtimeMetrics {
         self.subscriptions[protocol as usize].add(more);
     }
 
+    /// Open subscriptions.
+    pub(crate) fn subscriptions_of(&self, protocol: Protocol) -> u64 {
+        u64::try_from(self.subscriptions[protocol as usize].get()).unwrap_or(0)
+    }
+
     /// Counts one event that a connection has taken, and the time since its commit if it has just been.
     pub(crate) fn delivered(&self, protocol: Protocol, latency: Option<Duration>) {
         self.delivered[protocol as usize].add(1);

@@ -137,7 +137,7 @@ impl Client {
 
     fn note_lost(&self, is_lost: bool) {
         if is_lost {
-            self.context.host.services().metrics.mqtt.publications_refused.add(1);
+            self.metrics.mqtt.publications_refused.add(1);
         }
     }
 }

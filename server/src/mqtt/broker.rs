@@ -2,9 +2,12 @@
 //!
 //! Only the beginning and the end of a connection come here; no packet does.
 
+use super::authenticate::Authenticator;
+use super::pace::Pace;
 use super::stored::{self, Session, StoredError};
+use super::sys;
 use crate::hub::{Hub, Keeper};
-use crate::metrics;
+use crate::metrics::{self, Metrics};
 use arc_swap::ArcSwap;
 use harper_mqtt::Text;
 use harper_mqtt::session::choose;
@@ -21,13 +24,23 @@ pub(crate) struct Broker {
     /// Where sessions are kept.
     pub(super) system: Arc<Database>,
     pub(super) store: Store,
+    /// What is counted of it.
+    pub(super) metrics: Metrics,
     hub: Arc<Hub>,
+    /// What it tells of itself.
+    pub(super) told: sys::Told,
     clients: Mutex<HashMap<Text, Arc<Seat>>>,
+    /// Most clients that there ever were at once.
+    clients_peak: AtomicUsize,
     kept: Mutex<HashMap<TableId, Kept>>,
     /// Sessions that outlive their connection.
     sessions: AtomicUsize,
     /// The clients that share a subscription, by the whole of its filter. Read for each message, changed now and then.
     shares: ArcSwap<HashMap<Text, Vec<u64>>>,
+    /// What knows an authentication method.
+    pub(super) authenticators: ArcSwap<Vec<Arc<dyn Authenticator>>>,
+    /// When a session is gone on with.
+    pub(super) pace: Pace,
     /// When which client's session, or will, is to be looked at: milliseconds since 1970.
     due: Mutex<BTreeSet<(u64, String)>>,
 }
@@ -58,15 +71,24 @@ impl Broker {
     ///
     /// # Errors
     /// The store's.
-    pub(crate) fn open(store: &Store, hub: Arc<Hub>) -> Result<Arc<Self>, StoredError> {
+    pub(crate) fn open(
+        store: &Store,
+        hub: Arc<Hub>,
+        metrics: Metrics,
+    ) -> Result<Arc<Self>, StoredError> {
         let broker = Self {
-            system: store.database("system")?,
+            system: store.database(stored::SYSTEM)?,
             store: store.clone(),
+            metrics,
             hub,
+            told: sys::Told::new(),
             clients: Mutex::default(),
+            clients_peak: AtomicUsize::new(0),
             kept: Mutex::default(),
             sessions: AtomicUsize::new(0),
             shares: ArcSwap::default(),
+            authenticators: ArcSwap::default(),
+            pace: Pace::new(),
             due: Mutex::default(),
         };
         let now_ms = stored::now_ms();
@@ -88,6 +110,7 @@ impl Broker {
                 let Some(other) = clients.get(client) else {
                     let seat = Seat::new(Some(user));
                     clients.insert(client.detached(), Arc::clone(&seat));
+                    self.clients_peak.fetch_max(clients.len(), Ordering::Relaxed);
                     return Ok(seat);
                 };
                 // the broker itself has it for a moment
@@ -101,6 +124,11 @@ impl Broker {
             // it ends with the seat, which its connection gives back last
             while ended.changed().await.is_ok() {}
         }
+    }
+
+    /// Whether a client identifier is somebody's.
+    pub(super) fn is_connected(&self, client: &Text) -> bool {
+        lock(&self.clients).contains_key(client)
     }
 
     /// Takes a client identifier that no connection has.
@@ -134,6 +162,21 @@ impl Broker {
         if keeps {
             session.tables().for_each(|table| self.release(table));
         }
+    }
+
+    /// How many sessions are stored.
+    pub(super) fn sessions(&self) -> usize {
+        self.sessions.load(Ordering::Relaxed)
+    }
+
+    /// Most clients that there ever were at once.
+    pub(super) fn clients_peak(&self) -> u64 {
+        self.clients_peak.load(Ordering::Relaxed) as u64
+    }
+
+    /// How many clients take part in shared subscriptions, each counted once for each.
+    pub(super) fn shares_count(&self) -> usize {
+        self.shares.load().values().map(Vec::len).sum()
     }
 
     /// A client takes part in a shared subscription.
@@ -224,7 +267,7 @@ impl Collector for Sessions {
         vec![metrics::gauge(
             "harper_mqtt_sessions",
             "Stored MQTT sessions: those that outlive their connection, or have a will.",
-            self.0.sessions.load(Ordering::Relaxed) as f64,
+            self.0.sessions() as f64,
         )]
     }
 }

@@ -1,14 +1,16 @@
 //! A connected client: its session as far as this connection knows it.
 
 use super::answer::Waiting;
+use super::authenticate::Dialogue;
 use super::broker::Seat;
 use super::drive::Context;
 use super::message::{Place, Staged, Unanswered};
 use super::stored::{self, Outcome, Shelf, StoredWill};
 use super::subscribe::Feed;
+use super::sys::Sys;
 use crate::auth::Identity;
 use crate::hub::{End, Outbox};
-use crate::metrics::Closed;
+use crate::metrics::{Closed, WorkerMetrics};
 use bytes::BytesMut;
 use harper_mqtt::packet::{Disconnect, Packet};
 use harper_mqtt::property::REASON_STRING;
@@ -61,6 +63,15 @@ pub(super) struct Client {
     pub(super) subscriptions: Subscriptions,
     pub(super) feeds: HashMap<u64, Feed>,
     pub(super) last_feed: u64,
+    /// The authentication method of its CONNECT.
+    pub(super) method: Option<Text>,
+    /// An authentication that is going on.
+    pub(super) dialogue: Option<Box<Dialogue>>,
+    /// What it is told of the broker itself.
+    pub(super) sys: Option<Box<Sys>>,
+    pub(super) metrics: Arc<WorkerMetrics>,
+    /// Of users, when it was last looked at who the client is.
+    pub(super) generation: u64,
     pub(super) outbox: Rc<Outbox>,
     pub(super) answers: VecDeque<Waiting>,
     /// Rows of messages that go as they are stored, and whether they are done.
@@ -156,6 +167,8 @@ impl From<End> for Stop {
 impl Client {
     /// Handles one packet.
     pub(super) async fn handle(&mut self, packet: Packet) -> Result<(), Stop> {
+        self.metrics.mqtt.received.packets.add(1);
+        self.look_at_user()?;
         match packet {
             Packet::Publish(publish) => self.publish(publish).await,
             Packet::Puback(ack) => self.puback(&ack),
@@ -169,10 +182,7 @@ impl Client {
                 Ok(())
             }
             Packet::Disconnect(disconnect) => Err(self.disconnect(&disconnect)),
-            Packet::Auth(_) => {
-                let sentence = "AUTH without an authentication method";
-                Err(Stop::refuse(Reason::ProtocolError, sentence))
-            }
+            Packet::Auth(auth) => self.auth(&auth).await,
             Packet::Connect(_)
             | Packet::Connack(_)
             | Packet::Suback(_)
@@ -181,6 +191,22 @@ impl Client {
                 Err(Stop::refuse(Reason::ProtocolError, "a packet that does not belong here"))
             }
         }
+    }
+
+    /// Has the client go on with the rights that its user has now; one whose user is gone, or has another password, goes
+    /// too.
+    fn look_at_user(&mut self) -> Result<(), Stop> {
+        let services = self.context.host.services();
+        let users = &services.credentials.authority.users;
+        let generation = users.generation();
+        if std::mem::replace(&mut self.generation, generation) == generation {
+            return Ok(());
+        }
+        let Identity::User(then) = &self.identity else { return Ok(()) };
+        let now = users.now(then);
+        let now = now.ok_or_else(|| Stop::refuse(Reason::NotAuthorized, "the login has ended"))?;
+        self.identity = Identity::User(Rc::new(now));
+        Ok(())
     }
 
     fn disconnect(&mut self, disconnect: &Disconnect) -> Stop {
@@ -195,8 +221,11 @@ impl Client {
     /// Writes a packet; one that the client does not take is left out.
     pub(super) fn send(&mut self, packet: &Packet) {
         self.begin_output();
-        if encode(packet, self.version, self.bytes_max, &mut self.output).is_err() {
-            tracing::debug!(client = ?self.client_id, "a packet is larger than the client takes");
+        match encode(packet, self.version, self.bytes_max, &mut self.output) {
+            Ok(()) => self.metrics.mqtt.sent.packets.add(1),
+            Err(_) => {
+                tracing::debug!(client = ?self.client_id, "a packet is larger than the client takes");
+            }
         }
     }
 
@@ -208,14 +237,16 @@ impl Client {
     }
 
     /// Something came.
-    pub(super) fn heard(&mut self) -> Result<(), Stop> {
+    pub(super) fn heard(&mut self, count: usize) -> Result<(), Stop> {
         self.heard = self.context.host.now();
+        self.metrics.mqtt.received.bytes.add(count as u64);
         Ok(())
     }
 
     /// Something was taken.
-    pub(super) fn written(&mut self) -> Result<(), Stop> {
+    pub(super) fn written(&mut self, count: usize) -> Result<(), Stop> {
         self.taken = self.context.host.now();
+        self.metrics.mqtt.sent.bytes.add(count as u64);
         Ok(())
     }
 
@@ -240,7 +271,8 @@ impl Client {
         let limit = self.context.host.services().config.mqtt.timeout;
         let slow = self.is_waiting().then(|| self.taken + limit);
         let store = self.is_dirty.then(|| self.stored + STORE_EVERY);
-        [silence, slow, store].into_iter().flatten().min()
+        let sys = self.sys.as_ref().map(|sys| sys.next);
+        [silence, slow, store, sys, self.dialogue_deadline()].into_iter().flatten().min()
     }
 
     /// Looks at the time.
@@ -259,7 +291,9 @@ impl Client {
             let ops = self.settled();
             self.stage(ops, None)?;
         }
-        Ok(())
+        self.look_at_user()?;
+        self.check_dialogue(now)?;
+        self.tell_sys(now)
     }
 
     /// Has something stored, and a packet sent once it is.
@@ -307,7 +341,7 @@ impl Client {
     pub(super) fn say_goodbye(&mut self, stop: &Stop) {
         let Some((reason, sentence)) = stop.reason() else { return };
         tracing::debug!(client = ?self.client_id, %reason, "disconnected: {sentence}");
-        self.context.host.services().metrics.mqtt.disconnected.add(1);
+        self.metrics.mqtt.disconnected.add(1);
         if !self.version.is_v5() {
             return;
         }

@@ -1,5 +1,6 @@
 //! CONNECT: who it is, whether the session is theirs, and what was left of it (§3.1, §3.2).
 
+use super::authenticate::Proof;
 use super::client::{Client, Staging};
 use super::drive::Context;
 use super::publish;
@@ -7,7 +8,7 @@ use super::stored::{Session, Shelf, StoredError, StoredWill};
 use crate::auth::Identity;
 use crate::auth::cache::Ask;
 use crate::error::Code;
-use crate::metrics::{Protocol, Rejected};
+use crate::metrics::{Protocol, Rejected, Resumed};
 use crate::services::Services;
 use bytes::BytesMut;
 use harper_config::{CertificateUser, Mqtt};
@@ -24,30 +25,27 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-
-/// Lets a client in, and answers it; else the answer that refuses.
-pub(super) async fn establish(
-    context: Context,
-    connect: &Connect,
-) -> Result<Box<Client>, (Context, Connack)> {
-    match admit(&context, connect).await {
-        Ok(admitted) => begin(context, connect, admitted).await,
-        Err(reason) => Err((context, Connack::refuse(reason))),
-    }
-}
+use std::time::Instant;
 
 /// What is known of a client that may come in.
-struct Admitted {
+pub(super) struct Admitted {
     identity: Identity,
     client_id: Text,
     is_assigned: bool,
+    /// What CONNACK says of how it has authenticated itself.
+    proof: Properties,
 }
 
-async fn admit(context: &Context, connect: &Connect) -> Result<Admitted, Reason> {
+/// Finds out whether a client may come in, and when; `proof` is what its authentication method has found out.
+///
+/// # Errors
+/// Why not.
+pub(super) async fn admit(
+    context: &Context,
+    connect: &Connect,
+    proof: Option<Proof>,
+) -> Result<Admitted, Reason> {
     let services = context.host.services();
-    if connect.properties.get(&AUTHENTICATION_METHOD).is_some() {
-        return Err(Reason::BadAuthenticationMethod);
-    }
     let is_assigned = connect.client_id.is_empty();
     // before MQTT 5 only a clean session may be without a name (3.1.1: MQTT-3.1.3-8), in MQTT 3.1 none
     let may_be_assigned = match connect.version {
@@ -59,11 +57,15 @@ async fn admit(context: &Context, connect: &Connect) -> Result<Admitted, Reason>
         return Err(Reason::ClientIdentifierNotValid);
     }
     let client_id = if is_assigned { assigned()? } else { connect.client_id.detached() };
-    let identity = login(context, &services, connect).await?;
+    let (identity, proof) = match proof {
+        Some(Proof { identity, properties }) => (identity, properties),
+        None => (login(context, &services, connect).await?, Properties::default()),
+    };
     if let Some(will) = &connect.will {
         publish::check_will(context, &identity, will)?;
     }
-    Ok(Admitted { identity, client_id, is_assigned })
+    wait_for_turn(context, &client_id).await?;
+    Ok(Admitted { identity, client_id, is_assigned, proof })
 }
 
 /// Who it is: whoever the user name says, else whoever had logged in before, else the certificate's user, else one of this
@@ -150,12 +152,16 @@ fn assigned() -> Result<Text, Reason> {
     Text::try_from(format!("{:032x}", u128::from_be_bytes(bytes))).map_err(|error| error.reason)
 }
 
-async fn begin(
+/// Lets a client in, and answers it.
+///
+/// # Errors
+/// The answer that refuses.
+pub(super) async fn begin(
     context: Context,
     connect: &Connect,
     admitted: Admitted,
 ) -> Result<Box<Client>, (Context, Connack)> {
-    let Admitted { identity, client_id, is_assigned } = admitted;
+    let Admitted { identity, client_id, is_assigned, proof } = admitted;
     let user = match &identity {
         Identity::User(user) => user.username.clone(),
         Identity::Anonymous => String::new(),
@@ -167,10 +173,12 @@ async fn begin(
     let mut client = client(context, connect, identity, client_id.clone(), Arc::clone(&seat));
     match go_on(&mut client, connect, &user).await {
         Ok(session_present) => {
-            let connack = accept(&client, connect, session_present, is_assigned);
+            let mut connack = accept(&client, connect, session_present, is_assigned);
+            connack.properties.append(proof);
             client.send(&Packet::Connack(connack));
             client.send_again();
-            client.context.host.services().metrics.mqtt.connected.add(1);
+            client.metrics.mqtt.connected.add(1);
+            client.metrics.mqtt.connected_stored.add(i64::from(client.is_stored));
             Ok(client)
         }
         Err(reason) => {
@@ -178,6 +186,31 @@ async fn begin(
             Err((client.context, Connack::refuse(reason)))
         }
     }
+}
+
+/// Waits until it is the turn of a client that takes a session over, or goes on with one.
+async fn wait_for_turn(context: &Context, client_id: &Text) -> Result<(), Reason> {
+    let Context { broker, host, .. } = context;
+    let shelf = Shelf::new(&broker.system, client_id);
+    let is_new = !broker.is_connected(client_id)
+        && shelf.session().map_err(|error| unavailable(&error))?.is_none();
+    if is_new {
+        return Ok(());
+    }
+    let services = host.services();
+    let Mqtt { resumptions_per_second_max, timeout, .. } = services.config.mqtt;
+    let wait = broker.pace.turn(Instant::now(), resumptions_per_second_max, timeout / 2);
+    let Some(wait) = wait else {
+        services.metrics.mqtt.resumed(Resumed::Refused);
+        return Err(Reason::ConnectionRateExceeded);
+    };
+    if wait.is_zero() {
+        services.metrics.mqtt.resumed(Resumed::AtOnce);
+    } else {
+        services.metrics.mqtt.resumed(Resumed::Later);
+        tokio::time::sleep(wait).await;
+    }
+    Ok(())
 }
 
 /// A client at the beginning of its session.
@@ -222,6 +255,11 @@ fn client(
         subscriptions: Subscriptions::default(),
         feeds: HashMap::new(),
         last_feed: 0,
+        method: properties.get(&AUTHENTICATION_METHOD).map(Text::detached),
+        dialogue: None,
+        sys: None,
+        metrics: Arc::clone(&services.metrics),
+        generation: services.credentials.authority.users.generation(),
         outbox: services.subscriptions.outbox(Protocol::Mqtt),
         answers: VecDeque::new(),
         rows: BTreeMap::new(),

@@ -6,6 +6,7 @@ use super::stored;
 use super::subscribe::Feed;
 use crate::error::Answer;
 use crate::hub::{Delivery as Told, Told as Event, Way, What};
+use crate::metrics::LeftOut;
 use crate::resource::publish;
 use bytes::Bytes;
 use harper_mqtt::packet::{Ack, Delivery, Packet};
@@ -65,6 +66,7 @@ impl Client {
             // it was asked for room before
             return Ok(());
         };
+        self.metrics.mqtt.unanswered(self.outbound.in_flight());
         match place.filter(|_| self.is_durable(qos)) {
             Some(place) => self.stage_row(id, place, Phase::Sent, Staged::Publish(id)),
             None => {
@@ -138,7 +140,7 @@ impl Client {
         };
         let payload = match (&event.body, event.operation) {
             (_, Operation::Delete) | (None, _) => Bytes::new(),
-            (Some(body), _) if feed.lens.is_plain() => body.clone(),
+            (Some(body), _) if feed.lens.is_plain() || body.is_empty() => body.clone(),
             (Some(_), _) => {
                 let mut shown = Vec::new();
                 feed.lens.show(event, &mut shown).ok().filter(|is_shown| *is_shown)?;
@@ -187,8 +189,9 @@ impl Client {
 
     /// Writes PUBLISH; false when it is never to be written: it has expired (MQTT-3.3.2-5), or the client takes no packet
     /// of its size (MQTT-3.1.2-24).
-    fn write(&mut self, delivery: Delivery, dup: bool, message: &Outgoing) -> bool {
+    pub(super) fn write(&mut self, delivery: Delivery, dup: bool, message: &Outgoing) -> bool {
         let Some(expiry_s) = expiry_left_s(message.expires_ms, stored::now_ms()) else {
+            self.metrics.mqtt.left_out(LeftOut::Expired);
             return false;
         };
         let Outgoing { topic, properties, payload, retain, ids, .. } = message;
@@ -206,14 +209,16 @@ impl Client {
             bytes_max: self.bytes_max,
         };
         self.begin_output();
-        let services = self.context.host.services();
         match encode_publish(&outgoing, topic, properties, payload, &mut self.output) {
-            Ok(()) => services.metrics.mqtt.sent(delivery.qos()),
+            Ok(()) => {
+                self.metrics.mqtt.sent.packets.add(1);
+                self.metrics.mqtt.sent.message(delivery.qos(), payload.len());
+            }
             Err(_) => {
                 if let Some((_, true)) = alias {
                     self.out_aliases.forget(topic);
                 }
-                services.metrics.mqtt.left_out.add(1);
+                self.metrics.mqtt.left_out(LeftOut::Size);
                 return false;
             }
         }

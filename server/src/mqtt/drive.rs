@@ -5,6 +5,7 @@ use super::Broker;
 use super::answer::Answered;
 use super::client::{Client, Stop};
 use super::connect;
+use super::enter::{self, Entrance};
 use super::message::Staged;
 use crate::auth::Identity;
 use crate::hub::Delivery;
@@ -13,8 +14,7 @@ use crate::route::OwnRoutes;
 use crate::services::Services;
 use crate::tls::ClientCertificate;
 use bytes::{Buf, BytesMut};
-use harper_mqtt::packet::{Connack, Connect};
-use harper_mqtt::{Decoder, Error, Packet, Reason, Version, encode};
+use harper_mqtt::Decoder;
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -88,92 +88,37 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let limit = services.config.mqtt.timeout;
     let mut input = BytesMut::new();
     let mut decoder = Decoder::server(CONNECT_BYTES_MAX);
-    let begun = timeout(limit, begin(&mut io, context, &mut decoder, &mut input));
-    let begun = tokio::select! {
-        begun = begun => begun,
+    let mut entrance = Entrance { io: &mut io, decoder: &mut decoder, input: &mut input };
+    let entered = tokio::select! {
+        entered = timeout(limit, entrance.enter(&context)) => entered,
         () = &mut ending => return Closed::Drain,
     };
-    match begun {
-        Ok(Ok(mut client)) => {
-            decoder.set_bytes_max(services.config.mqtt.packet_bytes_max);
-            drop(services);
-            let stop = run(&mut io, &mut client, &mut decoder, &mut input, ending).await;
-            end(&mut io, client, stop).await
-        }
-        Ok(Err(closed)) => closed,
-        Err(_) => Closed::Timeout,
-    }
-}
-
-/// Reads CONNECT and answers it.
-async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
-    io: &mut S,
-    context: Context,
-    decoder: &mut Decoder,
-    input: &mut BytesMut,
-) -> Result<Box<Client>, Closed> {
-    let connect = match first(io, decoder, input).await {
-        Ok(Some(connect)) => connect,
-        Ok(None) => return Err(Closed::Normal),
-        Err(error) => {
-            tracing::debug!(address = %context.address, %error, "no MQTT");
-            if let Some(version) = decoder.version().filter(|version| is_answered(*version, error))
-            {
-                refuse(io, version, Connack::refuse(error.reason)).await;
-            }
-            return Err(Closed::Error);
+    let (connect, admitted) = match entered {
+        Ok(Ok(entered)) => entered,
+        Ok(Err(closed)) => return closed,
+        Err(_) => return Closed::Timeout,
+    };
+    // from here on something is stored, and nothing is given up half way
+    let mut client = match connect::begin(context, &connect, admitted).await {
+        Ok(client) => client,
+        Err((context, connack)) => {
+            enter::refuse(&mut io, &context, connect.version, connack).await;
+            return Closed::Normal;
         }
     };
-    let version = connect.version;
-    match connect::establish(context, &connect).await {
-        Ok(client) => Ok(client),
-        Err((context, connack)) => {
-            tracing::debug!(address = %context.address, reason = %connack.reason, "refused");
-            context.host.services().metrics.mqtt.refused.add(1);
-            refuse(io, version, connack).await;
-            Err(Closed::Normal)
-        }
-    }
+    decoder.set_bytes_max(services.config.mqtt.packet_bytes_max);
+    drop((connect, services));
+    let stop = run(&mut io, &mut client, &mut decoder, &mut input, ending).await;
+    end(&mut io, client, stop).await
 }
 
-/// Whether a CONNECT that is wrong is answered: before MQTT 5 only an unknown version is (3.1.1: MQTT-3.1.4-1).
-fn is_answered(version: Version, error: Error) -> bool {
-    version.is_v5() || error.reason == Reason::UnsupportedProtocolVersion
-}
-
-async fn refuse<S: AsyncWrite + Unpin>(io: &mut S, version: Version, connack: Connack) {
-    let mut output = BytesMut::new();
-    if encode(&Packet::Connack(connack), version, u32::MAX, &mut output).is_ok() {
-        last_word(io, &output).await;
-    }
-}
-
-async fn last_word<S: AsyncWrite + Unpin>(io: &mut S, output: &[u8]) {
+pub(super) async fn last_word<S: AsyncWrite + Unpin>(io: &mut S, output: &[u8]) {
     // a client that does not take it has gone
     let _ = timeout(LAST_WORD, async {
         io.write_all(output).await?;
         io.shutdown().await
     })
     .await;
-}
-
-/// The CONNECT of the connection; none when it ends before.
-async fn first<S: AsyncRead + Unpin>(
-    io: &mut S,
-    decoder: &mut Decoder,
-    input: &mut BytesMut,
-) -> Result<Option<Box<Connect>>, Error> {
-    loop {
-        match decoder.decode(input)? {
-            Some(Packet::Connect(connect)) => return Ok(Some(connect)),
-            Some(_) => return Err(Error::protocol("the first packet is not CONNECT")),
-            None => {}
-        }
-        let read = poll_fn(|cx| poll_read(&mut *io, input, cx)).await;
-        if !read.is_ok_and(|count| count > 0) {
-            return Ok(None);
-        }
-    }
 }
 
 async fn run<S: AsyncRead + AsyncWrite + Unpin>(
@@ -212,8 +157,8 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         let handled = match wake.await {
             Wake::Ending => Err(Stop::Ending),
             Wake::Taken => Err(Stop::Taken),
-            Wake::Read(Ok(count)) if count > 0 => client.heard(),
-            Wake::Wrote(Ok(count)) if count > 0 => client.written(),
+            Wake::Read(Ok(count)) if count > 0 => client.heard(count),
+            Wake::Wrote(Ok(count)) if count > 0 => client.written(count),
             Wake::Read(_) | Wake::Wrote(_) => Err(Stop::Gone),
             Wake::Answered(answered) => client.answered(answered),
             Wake::Stored(staged) => client.stored(staged),
@@ -256,7 +201,7 @@ fn poll_client(client: &mut Client, clock: &mut Clock, cx: &mut task::Context<'_
     clock.poll(cx).map(|()| Wake::Time)
 }
 
-fn poll_read<S: AsyncRead + Unpin>(
+pub(super) fn poll_read<S: AsyncRead + Unpin>(
     io: &mut S,
     input: &mut BytesMut,
     cx: &mut task::Context<'_>,

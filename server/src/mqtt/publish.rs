@@ -38,7 +38,7 @@ impl Client {
     /// PUBLISH.
     pub(super) async fn publish(&mut self, publish: Publish) -> Result<(), Stop> {
         let services = self.context.host.services();
-        services.metrics.mqtt.received(publish.delivery.qos());
+        self.metrics.mqtt.received.message(publish.delivery.qos(), publish.payload.len());
         let arrival = self.inbound.publish(publish.delivery)?;
         let topic = self.topic_of(&publish)?;
         let begun = match arrival {

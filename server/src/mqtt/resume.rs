@@ -6,7 +6,9 @@ use super::message::{Outgoing, Place, Unanswered};
 use super::publish;
 use super::stored::{self, Going, Session, StoredError, StoredSubscription};
 use super::subscribe;
+use super::sys;
 use crate::hub::Start;
+use crate::metrics::LeftOut;
 use bytes::Bytes;
 use harper_mqtt::session::{Cursor, Inbound, Phase, Row, recover};
 use harper_mqtt::{PacketId, Qos, Text};
@@ -36,8 +38,10 @@ impl Client {
             let qos = qos.get(&row.place).copied().unwrap_or(Qos::ExactlyOnce);
             match self.unanswered(&row) {
                 Some(message) => self.outbound.restore(row.turn, row.id, qos, row.phase, message),
-                // the log has forgotten it
-                None => self.let_row_go(row.place),
+                None => {
+                    self.metrics.mqtt.left_out(LeftOut::Forgotten);
+                    self.let_row_go(row.place);
+                }
             }
         }
         let limit = self.outbound.receive_maximum();
@@ -64,6 +68,11 @@ impl Client {
     ) {
         let services = self.context.host.services();
         let Some(subscription) = stored.subscription() else { return };
+        if sys::is_about_broker(&subscription.filter) {
+            // a right that was taken away shows when it is told
+            let _ = self.subscribe_sys(&services, subscription, stored.id);
+            return;
+        }
         let Ok((resource, filter)) = self.target(&subscription.filter) else { return };
         let is_shared = subscription.filter.share().is_some();
         let mut cursor = Cursor::new(stored.cursor);
@@ -155,7 +164,8 @@ impl Client {
                 cursor: feed.cursor.position(),
             })
         });
-        let mut subscriptions: Vec<_> = subscriptions.collect();
+        let about_broker = self.subscriptions.iter().filter_map(sys::stored);
+        let mut subscriptions: Vec<_> = subscriptions.chain(about_broker).collect();
         subscriptions.sort_unstable_by_key(|one| one.feed);
         Session {
             client: self.client_id.to_string(),
@@ -199,7 +209,8 @@ impl Client {
         if let Err(error) = self.leave_stored(now_ms).await {
             tracing::error!(%error, client = ?self.client_id, "a session of MQTT cannot be stored");
         }
-        self.context.host.services().metrics.mqtt.connected.add(-1);
+        self.metrics.mqtt.connected.add(-1);
+        self.metrics.mqtt.connected_stored.add(-i64::from(self.is_stored));
         broker.leave(&self.client_id, &self.seat);
     }
 

@@ -17,6 +17,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
+/// The database of what is the server's own.
+pub(super) const SYSTEM: &str = "system";
 /// Sessions.
 const SESSIONS: SideTree = SideTree("mqtt-sessions");
 /// Messages that go and are not done.

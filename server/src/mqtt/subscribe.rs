@@ -1,6 +1,7 @@
 //! SUBSCRIBE and UNSUBSCRIBE.
 
 use super::client::{Client, Stop};
+use super::sys;
 use crate::auth::Identity;
 use crate::error::Code;
 use crate::hub::{Filter, Lens, Overflow, Pattern, Start, Subscription as Listening};
@@ -58,11 +59,14 @@ impl Client {
     fn subscribe_one(&mut self, asked: &Subscription, id: Option<u32>) -> Result<(), Reason> {
         let services = self.context.host.services();
         let asked = Subscription { filter: asked.filter.detached(), ..asked.clone() };
-        let (resource, filter) = self.target(&asked.filter)?;
         let is_known = self.subscriptions.get(&asked.filter).is_some();
         if !is_known && self.subscriptions.len() >= services.config.mqtt.subscriptions_max {
             return Err(Reason::QuotaExceeded);
         }
+        if sys::is_about_broker(&asked.filter) {
+            return self.subscribe_sys(&services, asked, id);
+        }
+        let (resource, filter) = self.target(&asked.filter)?;
         let is_shared = asked.filter.share().is_some();
         let tells_records = match asked.retain_handling {
             RetainHandling::Send => !is_shared,
@@ -186,6 +190,7 @@ impl Client {
                 self.context.broker.part(filter.whole(), self.number);
             }
         }
+        self.unsubscribe_sys();
         if self.keeps {
             self.store(None).await.map_err(|error| super::client::not_stored(&error))?;
         }

@@ -35,7 +35,8 @@ impl Layer for OverWebSocket {
             address: request.client.address,
             // whoever is trusted for being here has that identity already
             is_local: false,
-            certificate: request.certificate.clone(),
+            // it is for HTTP to say whose it is
+            certificate: None,
             identity: match &request.identity {
                 Identity::Anonymous => None,
                 identity @ Identity::User(_) => Some(identity.clone()),

@@ -10,7 +10,6 @@ use crate::auth::Identity;
 use crate::auth::access::View;
 use crate::auth::authority::Authority;
 use crate::auth::permission::Right;
-use crate::auth::users::User;
 use crate::error::{Answer, Code, Failure};
 use crate::hub::{Filter, Lens, Overflow, Pattern, Start, Wanted, Watch};
 use crate::metrics::WorkerMetrics;
@@ -220,14 +219,7 @@ impl Look {
     /// The asker as they are now; none for one who is gone, or has another password.
     fn asker_now(&self) -> Option<Identity> {
         let Identity::User(then) = &self.asker else { return None };
-        let users = &self.authority.users;
-        if then.is_stored {
-            let now = users.get(&then.username)?;
-            let is_same = now.active && now.since_s <= then.since_s;
-            return is_same.then(|| Identity::User(Rc::new(User::clone(&now))));
-        }
-        let role = users.role(&then.role.name)?;
-        Some(Identity::User(Rc::new(User { role, ..User::clone(then) })))
+        self.authority.users.now(then).map(|now| Identity::User(Rc::new(now)))
     }
 }
 
@@ -286,11 +278,6 @@ impl Lens for Look {
                 let (version, updated_ms) = (event.version, event.time_ms());
                 let meta = Meta { version, updated_ms, ..Meta::default() };
                 let record = Record { meta, body, extra: &event.extra };
-            // its members are none that the table computes
-            (_, Operation::Message) => {
-                out.extend_from_slice(body);
-                Ok(true)
-            }
                 select.push(record, &mut reading, out)
             }
             // of a message that is no object it cannot be told what of it may be seen
@@ -298,6 +285,11 @@ impl Lens for Look {
                 let object = guard::object(&self.view, body);
                 out.extend_from_slice(object.as_deref().unwrap_or_default());
                 Ok(object.is_some())
+            }
+            // its members are none that the table computes
+            (_, Operation::Message) => {
+                out.extend_from_slice(body);
+                Ok(true)
             }
             _ => {
                 out.extend_from_slice(&guard::shown(&self.view, body)?);

@@ -6,6 +6,7 @@ mod computed;
 mod content;
 mod http;
 mod http2;
+mod mqtt;
 mod realtime;
 mod rest;
 mod storage;
@@ -28,6 +29,7 @@ const SHARED: &[&[Case]] = &[
     content::CASES,
     http::CASES,
     http2::CASES,
+    mqtt::CASES,
     realtime::CASES,
     storage::CASES,
     rest::CASES,

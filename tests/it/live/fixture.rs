@@ -55,7 +55,10 @@ impl Live {
         write(&home, pairs);
         let file = path(&home).display().to_string();
         let launch = home.launch_as("run").args(&["--config", &file]);
-        let server = launch.set("operationsApi.network.port=127.0.0.1:0").start();
+        let server = launch
+            .set("operationsApi.network.port=127.0.0.1:0")
+            .set("mqtt.network.port=127.0.0.1:0")
+            .start();
         Self { server, home }
     }
 

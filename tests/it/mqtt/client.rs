@@ -234,6 +234,22 @@ impl Mqtt {
         }
     }
 
+    /// Whether the server ends the connection in this time.
+    pub(crate) fn ends_within(&mut self, time: Duration) -> bool {
+        let begun = Instant::now();
+        while begun.elapsed() < time {
+            if self.within(SILENCE).is_err() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// How many packets come, one soon after the other.
+    pub(crate) fn count_soon(&mut self) -> usize {
+        std::iter::from_fn(|| self.within(SILENCE).ok().flatten()).count()
+    }
+
     #[track_caller]
     pub(crate) fn subscribe(&mut self, subscriptions: Vec<Subscription>) -> Vec<Reason> {
         self.subscribe_as(subscriptions, None)

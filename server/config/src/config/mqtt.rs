@@ -29,10 +29,14 @@ pub struct Mqtt {
     pub inflight_max: u16,
     /// Topic aliases that one client may give, and is given.
     pub topic_aliases_max: u16,
+    /// How often the broker tells of itself; zero for never.
+    pub sys_interval: Duration,
     /// Subscriptions of one session.
     pub subscriptions_max: usize,
     /// Sessions that outlive their connection.
     pub sessions_max: usize,
+    /// Sessions that are gone on with or taken over in a second; 0 for any number.
+    pub resumptions_per_second_max: u32,
     /// For how many seconds a session may outlive its connection.
     pub session_expiry_max_s: u32,
 }
@@ -55,8 +59,10 @@ impl Reader<'_> {
             receive_maximum: small("mqtt.receiveMaximum"),
             inflight_max: small("mqtt.inflightMax"),
             topic_aliases_max: small("mqtt.topicAliasesMax"),
+            sys_interval: self.millis("mqtt.sysInterval"),
             subscriptions_max: self.size("mqtt.subscriptionsMax"),
             sessions_max: self.size("mqtt.sessionsMax"),
+            resumptions_per_second_max: large("mqtt.resumptionsPerSecondMax"),
             session_expiry_max_s: large("mqtt.sessionExpiryMax"),
         }
     }

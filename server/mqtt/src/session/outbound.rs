@@ -192,6 +192,12 @@ impl<T> Outbound<T> {
         None
     }
 
+    /// How many messages of this connection are unanswered.
+    #[must_use]
+    pub const fn in_flight(&self) -> usize {
+        self.unanswered
+    }
+
     /// Everything unanswered, in the order in which it would be sent again.
     #[must_use]
     pub fn unanswered(&self) -> Vec<(PacketId, Qos, Phase, &T)> {
