@@ -21,6 +21,7 @@ const USAGE: &str = "cargo xtask <command>
   it         black-box tests of the server
   h2         HTTP/2 against every case of its standard (h2spec)
   tls        what a scanner says of TLS with the default keys (sslyze)
+  mqtt       MQTT with the clients that people use: mosquitto, paho-mqtt, mqtt.js
   openapi    the description at /openapi: valid, and kept to (schemathesis)
   browser    the live page of the cities example in Chromium
   kill N     kill -9 under load, N rounds (100 when left out)
@@ -60,6 +61,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "it" => steps::it(),
         "h2" => steps::h2(),
         "tls" => steps::tls(),
+        "mqtt" => steps::mqtt(),
         "openapi" => steps::openapi(),
         "browser" => steps::browser(),
         "kill" => steps::kill(rest.first().map_or("100", String::as_str)),

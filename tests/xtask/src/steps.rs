@@ -16,6 +16,7 @@ pub(crate) fn all() -> Result<()> {
     step("h2spec", h2)?;
     step("sslyze", tls)?;
     step("browser", browser)?;
+    step("clients of MQTT", mqtt)?;
     step("chart", chart)?;
     step("operator", operator)?;
     step("images", images)?;
@@ -65,6 +66,12 @@ pub(crate) fn h2() -> Result<()> {
 pub(crate) fn tls() -> Result<()> {
     cargo(&["build", "--quiet", "--package", "harper-server"])?;
     run(command("tests/tls/run.sh", &[]))
+}
+
+/// MQTT with the clients that people use.
+pub(crate) fn mqtt() -> Result<()> {
+    cargo(&["build", "--quiet", "--package", "harper-server"])?;
+    run(command("tests/mqtt/run.sh", &[]))
 }
 
 /// The description of the interface: valid, and kept to by the answers to requests made from it.
