@@ -6,7 +6,6 @@ use crate::{Row, Stream, World, differs, later, same};
 use serde_json::json;
 
 const JAVASCRIPT: &str = "JavaScript components";
-const REAL: &str = "real time";
 const OPS: &str = "the Operations API";
 
 /// The rows.

@@ -28,10 +28,9 @@ const NODE: &str = "node";
 const OVER_NODE_MIN: f64 = 5.0;
 const IDLE_BYTES_MAX: f64 = 10_000.0;
 const LISTENERS: usize = 5000;
-/// Connections that write, each one record after the other.
-const WRITERS: usize = 4;
-/// Records that may be on their way.
-const WINDOW: usize = 4;
+/// Records that may be on their way, and connections that write, each one record after the other. With few of them a server waits
+/// for its writers; with many it is as fast as it can be.
+const WINDOWS: [usize; 2] = [4, 16];
 
 const COLUMNS: &[&str] = &[
     "server",
@@ -64,7 +63,9 @@ pub(crate) fn run(common: &Common) -> Result<Vec<Section>> {
             continue;
         }
         sections.push(field.idle_section(protocol)?);
-        sections.push(field.contest(common, protocol)?);
+        for records in WINDOWS {
+            sections.push(field.contest(common, protocol, records)?);
+        }
     }
     Ok(sections)
 }
@@ -87,30 +88,25 @@ impl Field {
         std::iter::once(ours).chain(node).collect()
     }
 
-    fn contest(&self, common: &Common, protocol: Protocol) -> Result<Section> {
+    fn contest(&self, common: &Common, protocol: Protocol, records: usize) -> Result<Section> {
         let (rounds, window) = (common.rounds, common.window());
         let members = self.members();
         let names: Vec<_> = members.iter().map(|(name, ..)| *name).collect();
         let contest = Contest {
-            label: format!("fanout {}", protocol.name()),
+            label: format!("fanout {} {records}", protocol.name()),
             title: format!(
-                "{}, 1 to {LISTENERS}, medians of {rounds} rounds of {window:?}",
+                "{}, 1 to {LISTENERS}, {records} records under way, medians of {rounds} rounds of {window:?}",
                 protocol.name()
             ),
             baseline: NODE,
             columns: COLUMNS,
-            targets: vec![Target {
-                name: protocol.goal(),
-                contender: OURS,
-                figure: Figure::PerCpu,
-                limit: Limit::AtLeast(OVER_NODE_MIN),
-            }],
+            targets: targets(protocol, records),
         };
         contest.run(common, &names, |place| {
             let (_, addr, process) = members[place];
             on_the_client(async move {
-                let flow = Flow::new(LISTENERS, Pace::Window(WINDOW));
-                load(addr, protocol, &flow, common, || ThreadTimes::of(process)).await
+                let flow = Flow::new(LISTENERS, Pace::Window(records));
+                load(addr, protocol, records, &flow, common, || ThreadTimes::of(process)).await
             })
         })
     }
@@ -128,10 +124,22 @@ impl Field {
     }
 }
 
+/// The goal is for a server that is as fast as it can be.
+fn targets(protocol: Protocol, records: usize) -> Vec<Target> {
+    let goal = Target {
+        name: protocol.goal(),
+        contender: OURS,
+        figure: Figure::PerCpu,
+        limit: Limit::AtLeast(OVER_NODE_MIN),
+    };
+    if Some(&records) == WINDOWS.last() { vec![goal] } else { Vec::new() }
+}
+
 /// One turn of one server.
 async fn load(
     addr: std::net::SocketAddr,
     protocol: Protocol,
+    writers: usize,
     flow: &Rc<Flow>,
     common: &Common,
     probe: impl Fn() -> Result<ThreadTimes>,
@@ -141,7 +149,7 @@ async fn load(
         let stream = client::open(addr, protocol).await?;
         connections.spawn_local(listen(stream, protocol, Rc::clone(flow)));
     }
-    for writer in 0..WRITERS {
+    for writer in 0..writers {
         connections.spawn_local(write(addr, writer, Rc::clone(flow)));
     }
     flow::measure(flow, connections, common.window(), probe).await
