@@ -3,6 +3,7 @@
 
 pub(crate) mod client;
 mod connect;
+mod normative;
 mod publish;
 mod secure;
 mod session;

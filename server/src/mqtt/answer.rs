@@ -30,6 +30,8 @@ pub(super) struct Refusal {
     pub reason: Reason,
     /// In ours.
     pub sentence: String,
+    /// Whether the same message may be taken another time.
+    pub is_passing: bool,
 }
 
 /// What is answered.
@@ -56,7 +58,9 @@ pub(super) fn refusal(failure: &Failure) -> Box<Refusal> {
         Code::BadRequest | Code::NotFound => Reason::TopicNameInvalid,
         _ => Reason::UnspecifiedError,
     };
-    Box::new(Refusal { reason, sentence: failure.message.to_string() })
+    let is_passing =
+        matches!(failure.code, Code::Overloaded | Code::InsufficientStorage | Code::Internal);
+    Box::new(Refusal { reason, sentence: failure.message.to_string(), is_passing })
 }
 
 impl Client {
@@ -87,6 +91,11 @@ impl Client {
     /// Answers.
     pub(super) fn answered(&mut self, answered: Answered) -> Result<(), Stop> {
         let Answered { question, failure } = answered;
+        if let Some(failure) = failure.as_deref().filter(|_| self.must_end(question))
+            && failure.is_passing
+        {
+            return Err(Stop::refuse(failure.reason, &failure.sentence[..]));
+        }
         let refused = |id| self.ack(id, failure.as_deref());
         let packet = match question {
             Question::Publish(Delivery::AtMostOnce) => {
@@ -119,6 +128,14 @@ impl Client {
         self.note_lost(failure_of(&packet));
         self.send(&packet);
         Ok(())
+    }
+
+    /// Whether a message that cannot be taken now ends the connection, so that it comes again: before MQTT 5 an answer would
+    /// say that all is well (3.1.1: MQTT-4.8.0-2).
+    fn must_end(&self, question: Question) -> bool {
+        let has_answer =
+            matches!(question, Question::Publish(delivery) if delivery != Delivery::AtMostOnce);
+        has_answer && !self.version.is_v5()
     }
 
     /// The answer to a message. Before MQTT 5 there is no way to refuse one (3.1.1: MQTT-3.3.5-2).

@@ -190,7 +190,9 @@ impl Client {
     /// Writes PUBLISH; false when it is never to be written: it has expired (MQTT-3.3.2-5), or the client takes no packet
     /// of its size (MQTT-3.1.2-24).
     pub(super) fn write(&mut self, delivery: Delivery, dup: bool, message: &Outgoing) -> bool {
-        let Some(expiry_s) = expiry_left_s(message.expires_ms, stored::now_ms()) else {
+        let left = expiry_left_s(message.expires_ms, stored::now_ms());
+        // what was sent once is completed (MQTT-4.3.3-7)
+        let Some(expiry_s) = left.or(dup.then_some(Some(0))) else {
             self.metrics.mqtt.left_out(LeftOut::Expired);
             return false;
         };

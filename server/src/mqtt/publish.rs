@@ -147,7 +147,8 @@ async fn operation(
     let routes = context.host.routes();
     let Some((resource, key)) = routes.0.topic(coming.topic) else {
         let sentence = format!("no table is at {}", coming.topic);
-        return Err(Box::new(Refusal { reason: Reason::TopicNameInvalid, sentence }));
+        let reason = Reason::TopicNameInvalid;
+        return Err(Box::new(Refusal { reason, sentence, is_passing: false }));
     };
     let resource = Arc::clone(resource);
     let lifetime_ms = coming.expiry_s.map(|seconds| u64::from(seconds) * 1000);

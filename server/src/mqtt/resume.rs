@@ -12,7 +12,7 @@ use crate::metrics::LeftOut;
 use bytes::Bytes;
 use harper_mqtt::session::{Cursor, Inbound, Phase, Row, recover};
 use harper_mqtt::{PacketId, Qos, Text};
-use harper_store::{Event, SideOp, Stretch};
+use harper_store::{Event, SideOp};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -245,8 +245,5 @@ impl Client {
 /// One entry of a table's log.
 fn read(feed: &subscribe::Feed, sequence: u64) -> Option<Event> {
     let txn = feed.resource.database.read().ok()?;
-    let stretch = Stretch { entries_max: 1, bytes_max: usize::MAX };
-    let after = sequence.checked_sub(1)?;
-    let found = feed.resource.table.events_after(&txn, after, stretch, |_| true).ok()?;
-    found.events.into_iter().next()
+    feed.resource.table.event_at(&txn, sequence).ok()?
 }

@@ -142,6 +142,23 @@ impl Table {
         Ok(low)
     }
 
+    /// The event with this sequence number, whether it has expired or not; none when it is in the log no more, or was overtaken
+    /// by another.
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub fn event_at(&self, txn: &ReadTxn<'_>, sequence: u64) -> Result<Option<Event>, Error> {
+        let Some(after) = sequence.checked_sub(1) else { return Ok(None) };
+        let mut entries = log::after(txn.inner(), self.shared().log, self.id(), after)?;
+        let Some(item) = entries.next() else { return Ok(None) };
+        let (place, value) = item?;
+        let entry = Entry::read(place, value)?;
+        if entry.sequence != sequence {
+            return Ok(None);
+        }
+        self.whole_event(txn, &entry, Key::from_stored(entry.key))
+    }
+
     /// The event of an entry, unless it is not wanted, has expired, or was overtaken by another.
     fn event(
         &self,
@@ -153,6 +170,15 @@ impl Table {
         if !wants(&key) || (entry.expires_ms != 0 && entry.expires_ms <= hlc::now_ms()) {
             return Ok(None);
         }
+        self.whole_event(txn, entry, key)
+    }
+
+    fn whole_event(
+        &self,
+        txn: &ReadTxn<'_>,
+        entry: &Entry<'_>,
+        key: Key,
+    ) -> Result<Option<Event>, Error> {
         let mut event = Event {
             table: self.identity(),
             sequence: entry.sequence,

@@ -199,6 +199,24 @@ impl Mqtt {
         }
     }
 
+    /// A message, if one comes soon.
+    #[track_caller]
+    pub(crate) fn publication_soon(&mut self) -> Option<Publish> {
+        match self.within(SILENCE) {
+            Ok(None) => None,
+            Ok(Some(Packet::Publish(publish))) => Some(publish),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Takes a message whose payload has this in it, and answers it.
+    #[track_caller]
+    pub(crate) fn answer_next(&mut self, payload: &str) {
+        let publish = self.publication();
+        assert!(String::from_utf8_lossy(&publish.payload).contains(payload), "{publish:?}");
+        self.answer(&publish);
+    }
+
     /// Topic and payload of the next message.
     #[track_caller]
     pub(crate) fn told(&mut self) -> (String, String) {
@@ -234,6 +252,13 @@ impl Mqtt {
         }
     }
 
+    /// That the server ends the connection, and says nothing before.
+    #[track_caller]
+    pub(crate) fn ends_unanswered(&mut self) {
+        let said = self.within(PATIENCE);
+        assert!(said.is_err(), "{said:?}");
+    }
+
     /// Whether the server ends the connection in this time.
     pub(crate) fn ends_within(&mut self, time: Duration) -> bool {
         let begun = Instant::now();
@@ -248,6 +273,20 @@ impl Mqtt {
     /// How many packets come, one soon after the other.
     pub(crate) fn count_soon(&mut self) -> usize {
         std::iter::from_fn(|| self.within(SILENCE).ok().flatten()).count()
+    }
+
+    /// That the server ends the connection, with what it says last and no CONNACK before.
+    #[track_caller]
+    pub(crate) fn ended_without_connack(&mut self) -> Option<Disconnect> {
+        let mut last = None;
+        while let Ok(packet) = self.within(PATIENCE) {
+            match packet.expect("the connection is still open") {
+                Packet::Disconnect(disconnect) => last = Some(disconnect),
+                Packet::Connack(connack) => panic!("{connack:?}"),
+                _ => {}
+            }
+        }
+        last
     }
 
     #[track_caller]
@@ -310,9 +349,15 @@ impl Mqtt {
     /// Publishes with QoS 1 and waits for the answer.
     #[track_caller]
     pub(crate) fn publish_1(&mut self, publish: Publish) -> Reason {
+        self.puback(publish).reason
+    }
+
+    /// The same, with all that the answer says.
+    #[track_caller]
+    pub(crate) fn puback(&mut self, publish: Publish) -> Ack {
         self.publish(Publish { delivery: Delivery::AtLeastOnce(id(5)), ..publish });
         match self.next() {
-            Packet::Puback(ack) => ack.reason,
+            Packet::Puback(ack) => ack,
             other => panic!("{other:?}"),
         }
     }

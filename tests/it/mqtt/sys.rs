@@ -3,7 +3,7 @@
 use super::client::{Mqtt, connect, message, subscription, with_login};
 use super::{SCHEMA, connected, launch, start};
 use crate::harness::server::{PASSWORD, USERNAME};
-use crate::harness::{Home, Server};
+use crate::harness::{Home, Server, eventually};
 use harper_mqtt::packet::{Publish, RetainHandling, Subscription};
 use harper_mqtt::{Qos, Reason, Version};
 use serde_json::{Value, json};
@@ -25,6 +25,8 @@ fn a_super_user_is_told_of_the_broker_as_by_mosquitto() {
     let server = launch(&home).set("mqtt.sysInterval=1s").start();
     let (durable, _) = Mqtt::version(&server, Version::V311).lasting("durable");
     durable.disconnect();
+    let clients = "harper_mqtt_clients";
+    eventually("the end", || (server.metric(clients) == 0.0).then_some(()));
     server.client().put("/Dog/1", "{}").expect(204);
     let mut publisher = connected(&server, "p");
     publisher.publish_1(message("Dog/2", "12345"));
