@@ -8,6 +8,7 @@ mod publish;
 mod secure;
 mod session;
 mod shared;
+mod statements;
 mod sys;
 mod tools;
 mod will;
