@@ -3,6 +3,8 @@
 use super::fixture::{Live, home, limit_cpu};
 use crate::harness::server::named_threads;
 use crate::harness::{PATIENCE, Wire, eventually};
+use crate::mqtt::client::{Mqtt, message};
+use harper_mqtt::{Reason, Version};
 use rustix::process::Signal;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -286,4 +288,28 @@ fn stopping_resets_no_connection_that_was_accepted() {
     });
     assert_eq!(load.failed.into_inner(), 0, "who was let in was answered");
     assert!(refused.into_inner() > 0, "others were refused and can go elsewhere");
+}
+
+#[test]
+fn a_client_of_mqtt_is_told_when_its_worker_goes() {
+    let live = Live::start();
+    live.set(&[("threads.count", json!(3))]);
+    follows(&live, 3.0);
+    // they publish alone: no subscription ends
+    let client = |number| Mqtt::version(&live.server, Version::V5).clean(&format!("c{number}"));
+    let mut clients: Vec<Mqtt> = (0..24).map(client).collect();
+    live.set(&[("threads.count", json!(1))]);
+    follows(&live, 1.0);
+    let mut stayed = 0;
+    for client in &mut clients {
+        match client.last_word() {
+            Some(last) => assert_eq!(last.reason, Reason::ServerShuttingDown),
+            None => {
+                assert_eq!(client.publish_1(message("Dog/1", "x")), Reason::Success);
+                stayed += 1;
+            }
+        }
+    }
+    assert!((1..clients.len()).contains(&stayed), "{stayed} of {}", clients.len());
+    Mqtt::version(&live.server, Version::V5).clean("again").disconnect();
 }

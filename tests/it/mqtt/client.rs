@@ -259,6 +259,16 @@ impl Mqtt {
         assert!(said.is_err(), "{said:?}");
     }
 
+    /// What the server has said last, if it has ended the connection.
+    #[track_caller]
+    pub(crate) fn last_word(&mut self) -> Option<Disconnect> {
+        match self.within(SILENCE) {
+            Ok(None) => None,
+            Ok(Some(Packet::Disconnect(disconnect))) => Some(disconnect),
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Whether the server ends the connection in this time.
     pub(crate) fn ends_within(&mut self, time: Duration) -> bool {
         let begun = Instant::now();

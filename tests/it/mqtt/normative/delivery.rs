@@ -155,6 +155,20 @@ fn a_message_that_cannot_be_taken_now_is_not_said_to_be() {
 }
 
 #[test]
+fn a_client_that_takes_nothing_is_ended() {
+    let home = Home::with_schema(SCHEMA);
+    let server = launch(&home).set("mqtt.timeout=1s").start();
+    let mut client = connected(&server, "stuck");
+    client.listen("Dog/#", Qos::AtMostOnce);
+    let record = format!("{{\"name\":\"{}\"}}", "x".repeat(1_000_000));
+    // more than the sockets hold
+    for key in 0..16 {
+        server.client().put(&format!("/Dog/{key}"), &record).expect(204);
+    }
+    eventually("the end", || (server.metric("harper_mqtt_clients") == 0.0).then_some(()));
+}
+
+#[test]
 fn a_slow_client_is_ended_with_its_reason() {
     let home = Home::with_schema(SCHEMA);
     let server = launch(&home).set("realtime.outboxBytesMax=100000").start();
