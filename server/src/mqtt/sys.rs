@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 /// How old what is told may be.
 const AGE_MAX: Duration = Duration::from_secs(1);
 
+/// When a client is looked at again that is told nothing any more.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
 /// Topics and what they say.
 pub(super) type Topics = Vec<(&'static str, String)>;
 
@@ -118,6 +121,12 @@ impl Client {
             return Err(Stop::refuse(Reason::NotAuthorized, "a right to read was taken away"));
         }
         let interval = self.context.host.services().config.mqtt.sys_interval;
+        if interval.is_zero() {
+            // it may be switched on again
+            sys.next = now + LOOK_AGAIN;
+            self.sys = Some(sys);
+            return Ok(());
+        }
         if self.takes_messages() {
             let topics = self.context.broker.topics(now);
             topics.iter().for_each(|(topic, text)| self.tell_topic(&mut sys, topic, text));
@@ -215,7 +224,13 @@ impl Broker {
         let own = databases.iter().filter(|database| database.name() != SYSTEM);
         own.filter_map(|database| {
             let txn = database.read().ok()?;
-            Some(database.tables().iter().filter_map(|table| table.count(&txn).ok()).sum::<u64>())
+            Some(
+                database
+                    .tables()
+                    .iter()
+                    .filter_map(|table| table.count_stored(&txn).ok())
+                    .sum::<u64>(),
+            )
         })
         .sum()
     }

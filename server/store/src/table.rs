@@ -116,13 +116,21 @@ impl Table {
     /// # Errors
     /// As [`Table::get`].
     pub fn count(&self, txn: &ReadTxn<'_>) -> Result<u64, Error> {
-        self.check(txn)?;
-        let stored = self.0.records.len(txn.inner())?;
+        let stored = self.count_stored(txn)?;
         let expired = match self.state().expiry {
             Some(tree) => expiry::count(tree, txn.inner(), hlc::now_ms(), usize::MAX)?,
             None => 0,
         };
         Ok(stored.saturating_sub(expired))
+    }
+
+    /// The same with those that have expired and are not removed yet; it costs nothing, however many they are.
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub fn count_stored(&self, txn: &ReadTxn<'_>) -> Result<u64, Error> {
+        self.check(txn)?;
+        Ok(self.0.records.len(txn.inner())?)
     }
 
     /// Whether there are more records than so many; also false when only a look at very many that

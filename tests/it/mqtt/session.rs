@@ -7,6 +7,7 @@ use harper_mqtt::{Properties, Qos, Reason, Version};
 use rustix::process::Signal;
 use serde_json::json;
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 fn start() -> Server {
     launch(&Home::with_schema(SCHEMA)).start()
@@ -252,4 +253,37 @@ fn more_subscriptions_than_may_be_are_refused() {
     let asked = asked.iter().map(|filter| subscription(filter, Qos::AtMostOnce)).collect();
     let reasons = client.subscribe(asked);
     assert_eq!(reasons, [Reason::Success, Reason::Success, Reason::QuotaExceeded, Reason::Success]);
+}
+
+#[test]
+fn after_a_restart_sessions_go_on_in_turn() {
+    let mut server = start();
+    let names: Vec<String> = (0..30).map(|number| format!("d{number}")).collect();
+    for name in &names {
+        Mqtt::version(&server, Version::V5).lasting(name).0.listen("Dog/1", Qos::AtLeastOnce);
+    }
+    server.signal(Signal::KILL);
+    server.wait();
+    let server = launch(&server.home).set("mqtt.resumptionsPerSecondMax=10").start();
+    // the first second's worth at once, the others one after the other
+    let mut clients: Vec<Mqtt> =
+        names.iter().map(|_| Mqtt::version(&server, Version::V5)).collect();
+    let begun = Instant::now();
+    for (client, name) in clients.iter_mut().zip(&names) {
+        client.send(&Packet::Connect(Box::new(lasting(Version::V5, name))));
+    }
+    for client in &mut clients {
+        let Packet::Connack(connack) = client.next() else { panic!() };
+        assert!(connack.session_present, "{connack:?}");
+    }
+    let took = begun.elapsed();
+    assert!(took > Duration::from_millis(1500), "{took:?}");
+    let resumed =
+        |when: &str| server.metric(&format!("harper_mqtt_resumptions_total{{when=\"{when}\"}}"));
+    assert_eq!(resumed("at_once") + resumed("later"), 30.0);
+    assert!(resumed("later") >= 15.0);
+    // who has no session does not wait
+    let begun = Instant::now();
+    connected(&server, "new").disconnect();
+    assert!(begun.elapsed() < Duration::from_secs(1));
 }
