@@ -6,8 +6,10 @@ mod outage;
 use super::certificates::{Authority, Pair};
 use super::client::Tls;
 use crate::h2::frames::{Frames, get};
-use crate::harness::server::{USERNAME, text};
+use crate::harness::server::{PASSWORD, USERNAME, text};
 use crate::harness::{Home, Reply, Server, eventually};
+use crate::mqtt::client::{Mqtt, connect, with_login};
+use harper_mqtt::{Reason, Version};
 use office::{Office, OpenSsl, delegate, list, with_list, with_ocsp};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
@@ -354,4 +356,29 @@ fn lists_of_a_file_and_questions_go_together() {
     let server = world.start(&json!({"crl": {"file": file, "enabled": true}}));
     assert_eq!(refusal(&server, &world.listed(8, "/list")), "");
     assert_eq!(refusal(&server, &world.listed(9, "/list")), REVOKED);
+}
+
+#[test]
+fn a_client_of_mqtt_with_a_revoked_certificate_is_refused_whatever_else_it_brings() {
+    let world = World::new();
+    world.office.serve("/list", 200, list(&world.clients, &[7], 3600));
+    let pair = world.servers.server(&["localhost"]);
+    let mtls = json!({
+        "certificateAuthority": world.clients.pem,
+        "certificateVerification": {"crl": true, "ocsp": false},
+    });
+    let network = json!({"securePort": "127.0.0.1:0", "mtls": mtls});
+    let tls = json!({"certificate": pair.certificate, "privateKey": pair.key});
+    let launch = world.home.launch().configured(&json!({"tls": tls, "mqtt": {"network": network}}));
+    let server = launch.set("authentication.authorizeLocal=false").start();
+    let reason = |number, connect| {
+        let client = world.listed(number, "/list");
+        let secure = client.connect(server.mqtts(), "localhost").unwrap();
+        Mqtt::over(secure.stream, Version::V5).open(connect).reason
+    };
+    let nameless = || connect(Version::V5, "a");
+    assert_eq!(reason(8, nameless()), Reason::Success);
+    assert_eq!(reason(7, nameless()), Reason::NotAuthorized);
+    let login = with_login(nameless(), USERNAME, PASSWORD);
+    assert_eq!(reason(7, login), Reason::NotAuthorized);
 }
