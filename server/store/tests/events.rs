@@ -275,7 +275,7 @@ fn content_and_its_time_come_from_the_record_or_from_the_log() {
 }
 
 #[test]
-fn a_message_that_has_expired_is_not_read() {
+fn a_message_that_has_expired_is_not_read_but_by_its_number() {
     let fixture = fixture(Interest::None, options());
     let Fixture { database, table, .. } = &fixture;
     for expires_ms in [1, u64::MAX, 0] {
@@ -286,6 +286,11 @@ fn a_message_that_has_expired_is_not_read() {
     let events = logged(&fixture, 0);
     assert_eq!(texts(&events), ["2 Message a m", "3 Message a m"]);
     assert_eq!(events[0].expires_ms, u64::MAX);
+    let txn = database.read().unwrap();
+    let at = |sequence| table.event_at(&txn, sequence).unwrap();
+    assert_eq!(at(1).unwrap().expires_ms, 1);
+    assert_eq!(at(2), Some(events[0].clone()));
+    assert!(at(0).is_none() && at(4).is_none());
 }
 
 #[test]
