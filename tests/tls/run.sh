@@ -1,7 +1,7 @@
 #!/bin/bash
-# run.sh : what a scanner of TLS says of the server with its default keys, once with an ECDSA and once with an RSA certificate: nothing
-# weak, and within Mozilla's "intermediate" configuration (sslyze). Needs Python 3.10 and OpenSSL; the tool is kept in
-# ~/.cache/harper-tests.
+# run.sh : what scanners of TLS say of the server with its default keys, once with an ECDSA and once with an RSA certificate: nothing
+# weak (sslyze and testssl), and within Mozilla's "intermediate" configuration (sslyze). Needs Python 3.10 and OpenSSL; sslyze is kept
+# in ~/.cache/harper-tests, testssl is Debian's.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -13,6 +13,11 @@ if ! [ -x "$tools/sslyze" ]; then
   mkdir -p "$cache"
   python3 -m venv "$cache/tls-venv"
   "$tools/pip" install --quiet 'sslyze==6.3.1'
+fi
+
+if ! command -v testssl >/dev/null; then
+  apt-get update -qq
+  apt-get install -y -qq --no-install-recommends testssl.sh >/dev/null
 fi
 
 work=$(mktemp -d)
@@ -29,7 +34,7 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=
 certificate() {
   openssl req -newkey "$2" -pkeyopt "$3" -nodes -subj "/CN=localhost" -keyout "$work/$1.key" -out "$work/$1.csr" 2>"$work/openssl"
   openssl x509 -req -in "$work/$1.csr" -CA "$work/ca.pem" -CAkey "$work/ca.key" -days 90 -sha256 -out "$work/$1.pem" \
-    -extfile <(printf 'subjectAltName=DNS:localhost\nextendedKeyUsage=serverAuth\nkeyUsage=digitalSignature\nauthorityKeyIdentifier=keyid\n') 2>"$work/openssl"
+    -extfile <(printf 'subjectAltName=DNS:localhost\nextendedKeyUsage=serverAuth\nkeyUsage=digitalSignature\nauthorityKeyIdentifier=keyid\ncrlDistributionPoints=URI:http://localhost/list\n') 2>"$work/openssl"
 }
 certificate ecdsa ec ec_paramgen_curve:P-256
 certificate rsa rsa rsa_keygen_bits:2048
@@ -50,8 +55,17 @@ serve() {
   if [ -z "$port" ]; then cat "$work/log"; exit 1; fi
 }
 
+# scan NAME : what testssl finds, in NAME.json, and all that it says, in NAME.scan. It asks nobody but the server.
+scan() {
+  testssl --quiet --color 0 --warnings off --nodns none --ip 127.0.0.1 --add-ca "$work/ca.pem" --severity LOW \
+    --jsonfile "$work/$1.json" --protocols --std --fs --server-defaults --server-preference --vulnerable \
+    "localhost:$port" >"$work/$1.scan" 2>&1
+}
+
 for name in ecdsa rsa; do
   serve "$name"
+  scan "$name" &
+  scanner=$!
   # its exit status is that of Mozilla's configuration
   if ! "$tools/sslyze" --certinfo_ca_file "$work/ca.pem" --mozilla_config intermediate --early_data --quiet \
     --json_out "$work/report.json" "localhost:$port" >"$work/said" 2>"$work/warned"; then
@@ -59,6 +73,11 @@ for name in ecdsa rsa; do
     exit 1
   fi
   "$tools/python" "$here/judge.py" "$work/report.json"
+  wait "$scanner" || true
+  if ! "$tools/python" "$here/findings.py" "$work/$name.json" "$work/$name.scan"; then
+    cat "$work/$name.scan"
+    exit 1
+  fi
   echo "$name: nothing weak"
   stop
 done

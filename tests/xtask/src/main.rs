@@ -20,7 +20,7 @@ const USAGE: &str = "cargo xtask <command>
   unit       unit tests of every crate
   it         black-box tests of the server
   h2         HTTP/2 against every case of its standard (h2spec)
-  tls        what a scanner says of TLS with the default keys (sslyze)
+  tls        what scanners say of TLS with the default keys (sslyze, testssl)
   mqtt       MQTT with the clients that people use: mosquitto, paho-mqtt, mqtt.js
   openapi    the description at /openapi: valid, and kept to (schemathesis)
   browser    the live page of the cities example in Chromium

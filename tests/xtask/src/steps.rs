@@ -14,7 +14,7 @@ pub(crate) fn all() -> Result<()> {
     quick()?;
     step("openapi", openapi)?;
     step("h2spec", h2)?;
-    step("sslyze", tls)?;
+    step("TLS scanners", tls)?;
     step("browser", browser)?;
     step("clients of MQTT", mqtt)?;
     step("chart", chart)?;
@@ -62,7 +62,7 @@ pub(crate) fn h2() -> Result<()> {
     run(command("tests/h2/run.sh", &[]))
 }
 
-/// What a scanner says of TLS with the default keys.
+/// What scanners say of TLS with the default keys.
 pub(crate) fn tls() -> Result<()> {
     cargo(&["build", "--quiet", "--package", "harper-server"])?;
     run(command("tests/tls/run.sh", &[]))
