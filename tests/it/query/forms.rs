@@ -96,6 +96,7 @@ fn every_form_of_a_condition_finds_what_it_should() {
         ("id=1|id=3", "13"),
         ("(id=1|id=3)&age=3", "1"),
         ("[id=1|id=3]&(age=7)", "3"),
+        ("id=1|age=7|age=-1", "135"),
         ("id=1|(age=gt=4&(name=Rexona|name=x))", "12"),
         ("id=1&id=2", ""),
     ];

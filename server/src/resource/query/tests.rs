@@ -184,7 +184,15 @@ fn groups_joins_and_second_bounds() {
     let fixture = fixture();
     let filter = |text: &str| fixture.filter(text);
     assert!(filter("name=a&(age=1|age=2)").starts_with("And([Compare"));
-    assert!(filter("name=a|age=1|age=2").starts_with("Or(["));
+    let any = filter("name=a|age=1|age=2");
+    assert!(any.starts_with("Or(["));
+    for text in [
+        "name=a|age=1|age=2&select(id)&limit(5)",
+        "select(id)&name=a|age=1|age=2",
+        "&limit(5)&&select(id)&name=a|age=1|age=2&",
+    ] {
+        assert_eq!(filter(text), any, "a function is none of the conditions: {text}");
+    }
     for text in ["age=gt=2&lt=6", "age=gt=2&=lt=6", "age>2&<6"] {
         let range = filter(text);
         assert!(
@@ -399,6 +407,9 @@ fn nothing_that_is_not_understood_is_dropped() {
         ("(age=1)name=a", "missing between two conditions"),
         ("age=1|", "not followed by a condition"),
         ("age=1|limit(5)", "joined with &"),
+        ("limit(5)|age=1", "not | (at position 9 "),
+        ("age=1|age=2&limit(5)&name=a", "mixed"),
+        ("age=1|&age=2", "mixed"),
     ] {
         assert!(fixture.mistake(text).contains(part), "{text}: {}", fixture.mistake(text));
     }

@@ -1,7 +1,8 @@
 //! The query language of URLs: conditions, groups and functions.
 //!
 //! ```text
-//! query     = [ term *( ( "&" | "|" ) term ) ]        one kind of joint at a level; empty terms between "&" are skipped
+//! query     = [ term *( ( "&" | "|" ) term ) ]        one kind of joint between the conditions of a level; functions are
+//!                                                     joined with "&"; empty terms between "&" are skipped
 //! term      = group | function | condition | bound
 //! group     = "(" query ")" | "[" query "]"
 //! function  = ( "select" | "sort" | "limit" | "explain" ) "(" arguments ")"     at the outermost level
@@ -86,25 +87,36 @@ impl<'a> Parser<'a> {
         if depth > DEPTH_MAX {
             return Err(self.mistake(&format!("groups are nested deeper than {DEPTH_MAX}")));
         }
-        let (mut filters, mut joint, mut terms) = (Vec::new(), None, 0);
-        let mut previous = None;
+        let (mut filters, mut previous) = (Vec::new(), None);
+        let (mut joint, mut between) = (None, None);
+        let mut is_after_function = false;
         while !self.at_end() {
             if self.rest().starts_with('&') {
-                self.joint(&mut joint)?;
+                self.joint(&mut between)?;
                 continue;
             }
+            let (conditions, functions) = (filters.len(), self.seen.len());
             self.term(depth, &mut previous, &mut filters)?;
-            terms += 1;
+            let is_function = self.seen.len() > functions;
+            if let Some((next, at)) = between.take() {
+                let adds_none = filters.len() == conditions;
+                if next == Joint::Or && (adds_none || is_after_function) {
+                    let what =
+                        "select, sort, limit, explain and second bounds are joined with &, not |";
+                    return Err(self.mistake_at(what, at));
+                }
+                // a function is none of the conditions that the joint is between
+                if !is_function && conditions > 0 {
+                    self.agree(&mut joint, next, at)?;
+                }
+            }
+            is_after_function = is_function;
             if !self.at_end() {
-                self.joint(&mut joint)?;
-                if joint == Some(Joint::Or) && self.at_end() {
+                self.joint(&mut between)?;
+                if matches!(between, Some((Joint::Or, _))) && self.at_end() {
                     return Err(self.mistake("| is not followed by a condition"));
                 }
             }
-        }
-        if joint == Some(Joint::Or) && terms != filters.len() {
-            let what = "select, sort, limit, explain and second bounds are joined with &, not |";
-            return Err(self.mistake(what));
         }
         Ok(match (filters.len(), joint) {
             (0 | 1, _) => filters.pop(),
@@ -113,19 +125,26 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// Takes the `&` or `|` between two terms; they may not be mixed.
-    fn joint(&mut self, joint: &mut Option<Joint>) -> Answer<()> {
+    /// Takes a `&` or `|` between two terms.
+    fn joint(&mut self, between: &mut Option<(Joint, usize)>) -> Answer<()> {
         let next = match self.rest().as_bytes().first() {
             Some(b'&') => Joint::And,
             Some(b'|') => Joint::Or,
             _ => return Err(self.mistake("& or | is missing between two conditions")),
         };
-        if joint.is_some_and(|joint| joint != next) {
-            return Err(self.mistake("& and | are mixed at one level; group them with ( )"));
-        }
+        let mut before = between.map(|(joint, _)| joint);
+        self.agree(&mut before, next, self.at)?;
+        between.get_or_insert((next, self.at));
         self.at += 1;
-        *joint = Some(next);
         Ok(())
+    }
+
+    /// The joints of one level may not be mixed.
+    fn agree(&self, joint: &mut Option<Joint>, next: Joint, at: usize) -> Answer<()> {
+        if *joint.get_or_insert(next) == next {
+            return Ok(());
+        }
+        Err(self.mistake_at("& and | are mixed at one level; group them with ( )", at))
     }
 
     fn term(
