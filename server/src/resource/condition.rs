@@ -6,11 +6,19 @@ use crate::error::{Answer, Code, Failure};
 use crate::exchange::{Body, Response};
 use crate::reply;
 use harper_store::Meta;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The longest time a field may name, in seconds (RFC 9111 §1.2.2).
 const SECONDS_MAX: u64 = 1 << 31;
+
+/// The conditions on a read. Most requests have none, which is seen in one pass over their headers.
+const CONDITIONS: [HeaderName; 4] = [
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+];
 
 /// What tells one state of a representation from another.
 pub(super) struct Validators {
@@ -36,6 +44,9 @@ impl Validators {
     /// # Errors
     /// 412 when the record is not in the state that `If-Match` or `If-Unmodified-Since` asks for.
     pub(super) fn unchanged(&self, headers: &HeaderMap) -> Answer<Option<Response>> {
+        if !headers.keys().any(|name| CONDITIONS.contains(name)) {
+            return Ok(None);
+        }
         if !etag::held(headers).holds(Some(&self.meta)) {
             let sentence = "The record is not in the state that the request asks for";
             return Err(Failure::new(Code::PreconditionFailed, sentence));
@@ -50,7 +61,7 @@ impl Validators {
         Ok(known.map(|tag| {
             let mut response = reply::with_status(StatusCode::NOT_MODIFIED, Body::default());
             let headers = response.headers_mut();
-            self.describe(headers);
+            self.date(headers);
             headers.insert(header::ETAG, tag);
             headers.insert(header::VARY, reply::VARY);
             response
@@ -63,10 +74,17 @@ impl Validators {
         self.tag.as_ref()
     }
 
-    /// Adds `ETag`, `Last-Modified` and, for a record that expires, `Cache-Control`. What a login was needed for is
-    /// for nobody else's cache (RFC 9111 §3.5).
-    pub(super) fn describe(&self, headers: &mut HeaderMap) {
-        headers.extend(self.tag.clone().map(|tag| (header::ETAG, tag)));
+    /// Adds all of it: `ETag` and what [`Validators::date`] does.
+    pub(super) fn describe(mut self, headers: &mut HeaderMap) {
+        if let Some(tag) = self.tag.take() {
+            headers.insert(header::ETAG, tag);
+        }
+        self.date(headers);
+    }
+
+    /// Adds `Last-Modified` and, for a record that expires, `Cache-Control`. What a login was needed for is for nobody
+    /// else's cache (RFC 9111 §3.5).
+    pub(super) fn date(&self, headers: &mut HeaderMap) {
         if self.is_dated {
             let modified = UNIX_EPOCH + Duration::from_millis(self.meta.updated_ms);
             let text = httpdate::fmt_http_date(modified);
@@ -121,7 +139,6 @@ fn directive<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderName;
 
     fn headers(fields: &[(HeaderName, &str)]) -> HeaderMap {
         let field = |(name, value): &(HeaderName, &str)| (name.clone(), value.parse().unwrap());

@@ -108,38 +108,53 @@ impl TableResource {
         key: &Key,
         wanted: Wanted,
     ) -> Answer<Response> {
-        let metrics = &services.metrics;
+        match self.read_here(services, request, key, &wanted)? {
+            Some(answer) => Ok(answer),
+            None => Box::pin(self.read_on_pool(services, request, key, wanted)).await,
+        }
+    }
+
+    /// The answer of a small record, read on the worker; none for a larger one.
+    fn read_here(
+        &self,
+        services: &Services,
+        request: &Request,
+        key: &Key,
+        wanted: &Wanted,
+    ) -> Answer<Option<Response>> {
+        let failure = |error| store_failure(&services.metrics, error);
         let absent = || condition::absent(&request.head.headers, self.schema.expires());
-        let (mut validators, mut shown) = {
-            let txn = self.database.read().map_err(|error| store_failure(metrics, error))?;
-            let found = self.table.get(&txn, key).map_err(|error| store_failure(metrics, error))?;
-            let Some(record) = found else { return Err(absent()) };
-            let validators = self.validators(&wanted, record.meta)?;
-            if let Some(answer) = validators.unchanged(&request.head.headers)? {
-                return Ok(answer);
-            }
-            let shown = match wanted.is_small(&record) {
-                true => Some(wanted.show(&self.schema, record, &txn, metrics)?),
-                false => None,
-            };
-            (validators, shown)
-        };
-        if shown.is_none() {
-            let (resource, key, metrics) = (self.clone(), key.clone(), Arc::clone(metrics));
-            let work = move || resource.read_again(&key, &wanted, &metrics);
-            let Some((again, read)) = services.block_on_pool(work).await?? else {
-                return Err(absent());
-            };
-            // it may have been written since it was looked at
-            if let Some(answer) = again.unchanged(&request.head.headers)? {
-                return Ok(answer);
-            }
-            (validators, shown) = (again, Some(read));
+        let txn = self.database.read().map_err(failure)?;
+        let record = self.table.get(&txn, key).map_err(failure)?.ok_or_else(absent)?;
+        let validators = self.validators(wanted, record.meta)?;
+        if let Some(answer) = validators.unchanged(&request.head.headers)? {
+            return Ok(Some(answer));
         }
-        match shown.flatten() {
-            Some(shown) => respond(request, &validators, shown),
-            None => Err(absent()),
+        if !wanted.is_small(&record) {
+            return Ok(None);
         }
+        let shown = wanted.show(&self.schema, record, &txn, &services.metrics)?;
+        respond(request, validators, shown.ok_or_else(absent)?).map(Some)
+    }
+
+    async fn read_on_pool(
+        &self,
+        services: &Services,
+        request: &Request,
+        key: &Key,
+        wanted: Wanted,
+    ) -> Answer<Response> {
+        let absent = || condition::absent(&request.head.headers, self.schema.expires());
+        let (resource, key) = (self.clone(), key.clone());
+        let metrics = Arc::clone(&services.metrics);
+        let work = move || resource.read_again(&key, &wanted, &metrics);
+        let read = services.block_on_pool(work).await??;
+        let (validators, shown) = read.ok_or_else(absent)?;
+        // it may have been written since it was looked at
+        if let Some(answer) = validators.unchanged(&request.head.headers)? {
+            return Ok(answer);
+        }
+        respond(request, validators, shown.ok_or_else(absent)?)
     }
 
     /// The record in a snapshot of its own, with what tells that state; none when it is gone.
@@ -244,12 +259,12 @@ impl Wanted {
     }
 }
 
-fn respond(request: &Request, validators: &Validators, shown: Shown) -> Answer<Response> {
+fn respond(request: &Request, validators: Validators, shown: Shown) -> Answer<Response> {
     let (media, body, is_whole) = match shown {
         Shown::Text { media, body, is_whole } => (media, body, is_whole),
         Shown::Bytes(bytes) => {
             let mut response = binary::answer(request, validators.tag(), bytes)?;
-            validators.describe(response.headers_mut());
+            validators.date(response.headers_mut());
             return Ok(response);
         }
     };

@@ -118,7 +118,19 @@ impl Ask<'_> {
         };
         let body = response.body_mut().with_config().limit(BODY_BYTES_MAX).read_to_vec()?;
         let status = response.status().as_u16();
-        Ok(Reply { status, headers: std::mem::take(response.headers_mut()), body })
+        let headers = std::mem::take(response.headers_mut());
+        check_lines(&headers);
+        Ok(Reply { status, headers, body })
+    }
+}
+
+/// Fails where a field stands on several lines that is no list (RFC 9110 §5.3).
+#[track_caller]
+fn check_lines(headers: &HeaderMap) {
+    const LISTS: [&str; 3] = ["vary", "set-cookie", "www-authenticate"];
+    for name in headers.keys().filter(|name| !LISTS.contains(&name.as_str())) {
+        let lines = headers.get_all(name).iter().count();
+        assert_eq!(lines, 1, "{name} stands on {lines} lines: {headers:?}");
     }
 }
 
