@@ -81,12 +81,8 @@ pub(crate) const ORDER: [Layer; 13] = [
 
 impl Layer {
     /// The layer's word on a request: an answer, a failure, or none to go on. An answer is boxed: it is rare, and what
-    /// every layer returns stays small.
-    async fn request(
-        self,
-        services: &Services,
-        request: &mut Request,
-    ) -> Answer<Option<Box<Response>>> {
+    /// every layer returns stays small. The login is not asked here: it alone may have to wait.
+    fn request(self, services: &Services, request: &mut Request) -> Answer<Option<Box<Response>>> {
         match self {
             Self::Trace => trace::find(services, request),
             Self::Client => client::identify(services, request),
@@ -98,15 +94,14 @@ impl Layer {
                 return Ok(cors::preflight(services, request).map(Box::new));
             }
             Self::AddressLimit => limit::by_address(services, request)?,
-            Self::Login => login::identify(services, request).await?,
             Self::UserLimit => limit::by_user(services, request)?,
-            Self::Log | Self::Stamp | Self::Security | Self::Compress => {}
+            Self::Log | Self::Stamp | Self::Security | Self::Login | Self::Compress => {}
         }
         Ok(None)
     }
 
-    /// What the layer adds to a response.
-    async fn response(self, services: &Services, request: &mut Request, response: &mut Response) {
+    /// What the layer adds to a response. Compression is not asked here: it alone may have to wait.
+    fn response(self, services: &Services, request: &mut Request, response: &mut Response) {
         match self {
             Self::Trace => trace::export(services, request, response),
             Self::Log => log::line(services, request, response),
@@ -115,33 +110,43 @@ impl Layer {
             Self::Security => security::headers(services, request, response),
             Self::Cors => cors::headers(services, request, response),
             Self::AddressLimit => limit::headers(request, response),
-            Self::Compress => compress::body(services, request, response).await,
             Self::Login => login::headers(request, response),
-            Self::Client | Self::Framing | Self::Admission | Self::UserLimit => {}
+            Self::Client | Self::Framing | Self::Admission | Self::UserLimit | Self::Compress => {}
         }
     }
 }
 
 /// Answers a request: through the layers, to the routes, and back.
-pub(crate) async fn handle(services: &Services, routes: &Routes, mut request: Request) -> Response {
+pub(crate) async fn handle(
+    services: &Services,
+    routes: &Routes,
+    request: &mut Request,
+) -> Response {
     let mut passed = 0;
     let started = request.started;
     let answer = {
         // pinned where it is made: it is large, and costs time to move
-        let answer = pin!(answer(services, routes, &mut request, &mut passed));
+        let answer = pin!(answer(services, routes, request, &mut passed));
         timeout::within(services, started, answer).await
     };
     let mut response = answer.unwrap_or_else(|failure| {
         let (http, metrics) = (&services.config.http, &services.metrics);
-        ws::refuse(http, metrics, &request, &failure)
+        ws::refuse(http, metrics, request, &failure)
             .unwrap_or_else(|| reply::problem(&failure, &request.head.headers, request.id.get()))
     });
     let unread = std::mem::replace(&mut request.body, RequestBody::Empty);
-    if !unread.drain(&request.head.headers).await {
+    let is_read = match unread {
+        RequestBody::Empty => true,
+        unread => Box::pin(unread.drain(&request.head.headers)).await,
+    };
+    if !is_read {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     for layer in ORDER[..passed].iter().rev() {
-        layer.response(services, &mut request, &mut response).await;
+        match layer {
+            Layer::Compress => compress::body(services, request, &mut response).await,
+            _ => layer.response(services, request, &mut response),
+        }
     }
     services.metrics.request(request.head.method.as_str(), response.status(), request.took);
     response
@@ -155,14 +160,16 @@ async fn answer(
     request: &mut Request,
     passed: &mut usize,
 ) -> Answer<Response> {
-    for layer in ORDER {
+    for layer in &ORDER {
         *passed += 1;
-        if let Some(response) = layer.request(services, request).await? {
+        if *layer == Layer::Login {
+            login::identify(services, request).await?;
+        } else if let Some(response) = layer.request(services, request)? {
             return Ok(*response);
         }
     }
     if ops::are_meant(services, request) {
-        return ops::answer(services, request).await;
+        return Box::pin(ops::answer(services, request)).await;
     }
     routes.dispatch(services, request).await
 }

@@ -10,6 +10,7 @@ mod h1;
 mod h2;
 mod io;
 mod mqtt;
+mod place;
 mod proxy_protocol;
 mod secure;
 mod stream;

@@ -114,12 +114,12 @@ impl Routes {
             return openapi::answer(request, about, tables);
         }
         for files in &self.files {
-            if let Some(response) = files.answer(services, request).await? {
+            if let Some(response) = Box::pin(files.answer(services, request)).await? {
                 return Ok(response);
             }
         }
         for files in &self.files {
-            if let Some(response) = files.last_word(services, request).await? {
+            if let Some(response) = Box::pin(files.last_word(services, request)).await? {
                 return Ok(response);
             }
         }

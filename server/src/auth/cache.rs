@@ -101,7 +101,7 @@ impl Credentials {
         match decode(encoded)? {
             None => Ok(Identity::Anonymous),
             Some((name, password)) => {
-                self.basic(fingerprint, name, password, Strategy::Basic, ask).await
+                Box::pin(self.basic(fingerprint, name, password, Strategy::Basic, ask)).await
             }
         }
     }
@@ -359,12 +359,17 @@ enum Scheme<'a> {
 }
 
 fn scheme(header: &[u8]) -> Answer<Scheme<'_>> {
-    let Ok(text) = std::str::from_utf8(header) else { return Err(failed("Invalid character")) };
-    let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
-    match scheme {
-        name if name.eq_ignore_ascii_case("basic") => Ok(Scheme::Basic(rest.trim())),
-        name if name.eq_ignore_ascii_case("bearer") => Ok(Scheme::Bearer(rest.trim())),
-        _ => Err(failed("Only Basic and Bearer authentication are supported")),
+    let end = header.iter().position(|byte| *byte == b' ').unwrap_or(header.len());
+    let (name, rest) = header.split_at(end);
+    let Ok(rest) = std::str::from_utf8(rest.trim_ascii()) else {
+        return Err(failed("Invalid character"));
+    };
+    if name.eq_ignore_ascii_case(b"basic") {
+        Ok(Scheme::Basic(rest))
+    } else if name.eq_ignore_ascii_case(b"bearer") {
+        Ok(Scheme::Bearer(rest))
+    } else {
+        Err(failed("Only Basic and Bearer authentication are supported"))
     }
 }
 

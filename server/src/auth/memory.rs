@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::time::{Duration, Instant};
 
 /// Credentials of one kind that one worker remembers.
@@ -13,7 +14,24 @@ pub(super) type Fingerprint = [u8; 32];
 /// What was found out about credentials.
 pub(super) struct Memory<T> {
     generation: Cell<u64>,
-    known: RefCell<HashMap<Fingerprint, Entry<T>>>,
+    known: RefCell<HashMap<Fingerprint, Entry<T>, BuildHasherDefault<Taken>>>,
+}
+
+/// Takes eight bytes of a fingerprint, which is a hash under a secret key already.
+#[derive(Default)]
+struct Taken(u64);
+
+impl Hasher for Taken {
+    fn write(&mut self, bytes: &[u8]) {
+        // the first write is that of the length
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_le_bytes(*first);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 struct Entry<T> {

@@ -24,7 +24,8 @@ pub(super) async fn body(services: &Services, request: &Request, response: &mut 
     let Accepted { coding, plain } = coding::accepted(&request.head.headers);
     match coding {
         Some(coding) if !plain || is_worth_it(services, response) => {
-            encode(services, coding, response).await;
+            // boxed, as most answers need none of it
+            Box::pin(encode(services, coding, response)).await;
         }
         None if !plain && is_read(request, response) => *response = refused(request),
         _ => {}

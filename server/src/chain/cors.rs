@@ -107,6 +107,10 @@ pub(super) fn headers(services: &Services, request: &Request, response: &mut Res
 
 /// Names `Origin` in `Vary`, with or without an origin in the request: a cache must not give one's answer to the other.
 fn vary(headers: &mut HeaderMap) {
+    // as most answers have it
+    if headers.get(header::VARY) == Some(&reply::VARY) {
+        return;
+    }
     let names_origin = |field: &HeaderValue| {
         let names = field.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
         names.into_iter().any(|name| name == b"*" || name.eq_ignore_ascii_case(b"origin"))

@@ -54,13 +54,15 @@ fn refuse_foreign(services: &Services, request: &Request) -> Answer<()> {
 
 /// Whether a request can change something, or opens a WebSocket, and needs no preflight. A token is nothing that a browser adds.
 fn is_simple(request: &Request) -> bool {
+    if request.head.method != Method::POST && !request.is_web_socket {
+        return false;
+    }
     let kind = request.header(header::CONTENT_TYPE).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     let is_bearer = |value: &str| {
         value.split_at_checked(7).is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer "))
     };
-    let is_form = request.head.method == Method::POST
-        && SIMPLE_TYPES.iter().any(|simple| kind.eq_ignore_ascii_case(simple));
+    let is_form = SIMPLE_TYPES.iter().any(|simple| kind.eq_ignore_ascii_case(simple));
     (is_form || request.is_web_socket)
         && !request.header(header::AUTHORIZATION).is_some_and(is_bearer)
 }

@@ -24,7 +24,7 @@ pub(super) async fn answer(
     request.is_web_socket = asks_for_web_socket(&request.head);
     request.refused = state.begin_request().map(|refusal| refusal.failure());
     let version = request.head.version;
-    let mut response = through_the_chain(&state, request).await;
+    let mut response = through_the_chain(&state, &mut request).await;
     if response.body().is_event_stream {
         *response.version_mut() = version;
         state.event_stream.replace(Some(response));
@@ -61,7 +61,10 @@ fn asks_for_web_socket(head: &Parts) -> bool {
 }
 
 /// Has a request answered.
-pub(super) async fn through_the_chain(state: &ConnState, request: Request) -> http::Response<Body> {
+pub(super) async fn through_the_chain(
+    state: &ConnState,
+    request: &mut Request,
+) -> http::Response<Body> {
     let shared = &state.shared;
     // one snapshot for the whole request, whatever changes meanwhile
     let (services, routes) = (shared.services(), Rc::clone(&shared.routes.borrow()));

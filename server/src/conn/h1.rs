@@ -2,6 +2,7 @@
 
 use super::answer::answer;
 use super::io::Io;
+use super::place::Place;
 use super::{ConnState, Late, Peer, Served, Stage, event_stream};
 use crate::exchange::{Carrier, Upgrade};
 use crate::metrics::Closed;
@@ -31,8 +32,8 @@ where
 {
     let address = peer.address;
     let service = service_fn({
-        let state = Rc::clone(state);
-        move |request| answer(Rc::clone(&state), request, peer.clone())
+        let (state, place) = (Rc::clone(state), Place::default());
+        move |request| place.begin(|| answer(Rc::clone(&state), request, peer.clone()))
     });
     let io = TokioIo::new(Io::requests(stream, Rc::clone(state)));
     let builder = builder(&state.shared.services.borrow().config);

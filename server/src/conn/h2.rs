@@ -143,7 +143,7 @@ async fn answer(
         state.draining.set(true);
         state.wake();
     }
-    let mut response = through_the_chain(&state, request).await;
+    let mut response = through_the_chain(&state, &mut request).await;
     for name in OF_HTTP_1 {
         response.headers_mut().remove(name);
     }

@@ -30,6 +30,9 @@ const EVENT_STREAM: &str = "text/event-stream";
 /// Whether the request prefers an event stream to every type of [`Media::ALL`], by the rules for those.
 #[must_use]
 pub(crate) fn prefers_event_stream(headers: &HeaderMap) -> bool {
+    if !headers.contains_key(header::ACCEPT) {
+        return false;
+    }
     let fields = headers.get_all(header::ACCEPT).iter().filter_map(|field| field.to_str().ok());
     let accept = fields.collect::<Vec<_>>().join(",");
     if !accept.contains(EVENT_STREAM) {

@@ -3,9 +3,13 @@
 use http::HeaderValue;
 use std::cell::{Cell, OnceCell};
 
+/// Bytes of an id before its number.
+const PREFIX_BYTES: usize = 17;
+
 thread_local! {
     /// What the ids of this thread begin with, and how many it has made.
-    static MADE: (OnceCell<u64>, Cell<u64>) = const { (OnceCell::new(), Cell::new(0)) };
+    static MADE: (OnceCell<[u8; PREFIX_BYTES]>, Cell<u64>) =
+        const { (OnceCell::new(), Cell::new(0)) };
 }
 
 /// The id of a request; made when it is first asked for.
@@ -27,16 +31,23 @@ impl RequestId {
 
 /// 64 random bits of the thread and a counter, in hexadecimal: `9f86d081884c7d65-1a`.
 fn make() -> HeaderValue {
-    let (thread, number) = MADE.with(|(thread, made)| {
+    let (prefix, number) = MADE.with(|(prefix, made)| {
         let number = made.get() + 1;
         made.set(number);
-        (*thread.get_or_init(random), number)
+        (*prefix.get_or_init(prefix_of_thread), number)
     });
-    let mut text = [b'-'; 33];
-    hex(thread, &mut text[..16]);
+    let mut text = [0; PREFIX_BYTES + 16];
+    text[..PREFIX_BYTES].copy_from_slice(&prefix);
     let digits = (64 - number.leading_zeros()).div_ceil(4) as usize;
-    hex(number, &mut text[17..17 + digits]);
-    HeaderValue::from_bytes(&text[..17 + digits]).unwrap_or_else(|_| HeaderValue::from_static("0"))
+    let text = &mut text[..PREFIX_BYTES + digits];
+    hex(number, &mut text[PREFIX_BYTES..]);
+    HeaderValue::from_bytes(text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+}
+
+fn prefix_of_thread() -> [u8; PREFIX_BYTES] {
+    let mut text = [b'-'; PREFIX_BYTES];
+    hex(random(), &mut text[..PREFIX_BYTES - 1]);
+    text
 }
 
 /// Writes the last digits of a number, as many as there is room for. By hand, for each request has an id.

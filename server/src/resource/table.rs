@@ -93,6 +93,9 @@ impl<'a> Target<'a> {
 }
 
 fn decoded(text: &str) -> Answer<Cow<'_, str>> {
+    if !text.contains('%') {
+        return Ok(Cow::Borrowed(text));
+    }
     percent_decode_str(text)
         .decode_utf8()
         .map_err(|_| Failure::new(Code::BadRequest, "The path is not UTF-8 after percent-decoding"))
@@ -133,21 +136,41 @@ impl TableResource {
         {
             return self.event_stream(services, request, filter);
         }
+        // all but reading a record is boxed, or each read would move the room that a query takes
         match target {
             Target::Property(id, name) => {
                 let bytes = self.schema.attribute(&name).filter(|found| binary::is_binary(found));
                 match bytes {
-                    Some(found) => self.attribute(services, request, access, &id, found).await,
-                    None => self.property(services, request, access, &id, &name).await,
+                    Some(found) => {
+                        Box::pin(self.attribute(services, request, access, &id, found)).await
+                    }
+                    None => Box::pin(self.property(services, request, access, &id, &name)).await,
                 }
             }
-            Target::Record(id) => self.record(services, request, access, &id).await,
-            Target::Collection => self.collection(services, request, access, None).await,
+            Target::Record(id) if request.head.method == Method::GET => {
+                self.read_record(services, request, access, &id).await
+            }
+            Target::Record(id) => Box::pin(self.record(services, request, access, &id)).await,
+            Target::Collection => Box::pin(self.collection(services, request, access, None)).await,
             Target::Prefix(prefix) => {
-                self.collection(services, request, access, Some(prefix.into_owned())).await
+                let prefix = Some(prefix.into_owned());
+                Box::pin(self.collection(services, request, access, prefix)).await
             }
             Target::Description => self.description(request, access),
         }
+    }
+
+    /// `GET /Table/key`, which is most of what is asked, without the room for all else.
+    async fn read_record(
+        &self,
+        services: &Services,
+        request: &Request,
+        access: Access,
+        id: &str,
+    ) -> Answer<Response> {
+        let key = Key::from_path(&self.schema, id);
+        let key = key.map_err(|error| store_failure(&services.metrics, error))?;
+        self.get(services, request, access, &key, None).await
     }
 
     async fn record(

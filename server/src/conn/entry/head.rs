@@ -107,9 +107,9 @@ pub(in crate::conn) fn is_host(host: &[u8]) -> bool {
             }
             after.get(1..).unwrap_or_default()
         }
-        None if host.iter().any(|byte| b"[]".contains(byte)) => return false,
-        None => match memchr::memchr(b':', host) {
-            Some(colon) => &host[colon + 1..],
+        None => match host.iter().position(|byte| b"[]:".contains(byte)) {
+            Some(at) if host[at] == b':' => &host[at + 1..],
+            Some(_) => return false,
             None => b"",
         },
     };
