@@ -98,6 +98,8 @@ where
 /// Another protocol takes the connection over, with deadlines of its own.
 async fn upgraded(state: Rc<ConnState>, upgrade: Upgrade, carrier: Carrier) -> Closed {
     state.enter(Stage::Streams);
+    // it holds the memory of the task before, which has room for requests
+    state.waker.take();
     upgrade.speak(carrier).await;
     if state.draining.get() { Closed::Drain } else { Closed::Normal }
 }
