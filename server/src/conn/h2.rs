@@ -60,7 +60,11 @@ where
     let address = peer.address;
     let service = service_fn({
         let state = Rc::clone(state);
-        move |request| answer(Rc::clone(&state), request, peer.clone(), Unanswered::begin(&state))
+        // boxed: hyper and the runtime move the task of a stream several times before it runs, and once after
+        move |request| {
+            let unanswered = Unanswered::begin(&state);
+            Box::pin(answer(Rc::clone(&state), request, peer.clone(), unanswered))
+        }
     });
     let io = TokioIo::new(Io::frames(stream, Rc::clone(state)));
     let builder = builder(&config, Spawner(Rc::clone(state)));
