@@ -7,6 +7,9 @@ import sys
 # hardware for AES knows best (Mozilla's "intermediate" configuration says the same).
 MEANT = {"cipher_order"}
 
+# Its client may close before the tickets of TLS 1.3 have come, and then has none to show (our own tests resume sessions).
+RACES = {("sessionresumption_ticket", "WARN"), ("sessionresumption_ID", "WARN")}
+
 with open(sys.argv[1], encoding="utf-8") as file:
     findings = json.load(file)
 with open(sys.argv[2], encoding="utf-8") as file:
@@ -15,7 +18,7 @@ with open(sys.argv[2], encoding="utf-8") as file:
 faults = [
     f"{finding['id']}: {finding['severity']}: {finding['finding']}"
     for finding in findings
-    if finding["id"] not in MEANT
+    if finding["id"] not in MEANT and (finding["id"], finding["severity"]) not in RACES
 ]
 # the last of the tests that were asked for
 if "RC4 (CVE-2013-2566, CVE-2015-2808)" not in said:
