@@ -282,9 +282,11 @@ impl ConnState {
     }
 
     /// Lets the connection end without cutting anything, since its worker is one too many. A client of HTTP/2 is told now
-    /// which of its streams are the last, one of MQTT that it is to connect again; one of HTTP/1 is told by its next answer.
+    /// which of its streams are the last, one of MQTT or WebSocket that it is to connect again; one of HTTP/1 is told by its
+    /// next answer.
     pub(crate) fn retire(&self, now: Instant) {
-        if self.streams.are_used() || self.interface == Interface::Mqtt {
+        let is_taken_over = self.stage.get() == Stage::Streams;
+        if is_taken_over || self.streams.are_used() || self.interface == Interface::Mqtt {
             self.drain(now);
         }
     }

@@ -3,6 +3,7 @@
 
 mod id;
 mod incoming;
+mod linger;
 mod output;
 mod summary;
 mod trace;
@@ -27,6 +28,7 @@ use crate::error::Failure;
 use crate::tls::{ClientCertificate, Distrust};
 pub(crate) use id::RequestId;
 pub(crate) use incoming::RequestBody;
+pub(crate) use linger::linger;
 pub(crate) use output::Output;
 pub(crate) use summary::Summary;
 pub(crate) use trace::{TraceContext, to_hex};

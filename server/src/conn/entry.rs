@@ -116,6 +116,12 @@ impl Entry {
         !self.held.is_empty()
     }
 
+    /// Whether anything has come that was not, or not yet, handed on as it is.
+    #[must_use]
+    pub(crate) fn has_more(&self) -> bool {
+        self.is_mid_head() || !self.ready().is_empty() || self.refused.is_some()
+    }
+
     /// Whether a body has begun and is not complete.
     #[must_use]
     pub(crate) fn is_mid_body(&self) -> bool {

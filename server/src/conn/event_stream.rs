@@ -12,9 +12,12 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::timeout;
 
+/// Time for the end of the stream to be taken.
+const LAST_WORD: Duration = Duration::from_secs(1);
 /// Bytes that are read at once of what a client sends for nothing.
 const READ_BYTES: usize = 512;
 const CRLF: Bytes = Bytes::from_static(b"\r\n");
@@ -56,7 +59,8 @@ where
     });
     let closed = closed.await;
     if is_ended {
-        let _ = io.shutdown().await;
+        // a client that takes nothing hears nothing of it
+        let _ = timeout(LAST_WORD, io.shutdown()).await;
     }
     if state.draining.get() { Closed::Drain } else { closed }
 }

@@ -4,7 +4,7 @@ use super::answer::answer;
 use super::io::Io;
 use super::place::Place;
 use super::{ConnState, Late, Peer, Served, Stage, event_stream};
-use crate::exchange::{Carrier, Upgrade};
+use crate::exchange::{Carrier, Upgrade, linger};
 use crate::metrics::Closed;
 use harper_config::Config;
 use hyper::server::conn::http1;
@@ -14,13 +14,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-
-/// What is read of a client that still sends after it was answered for the last time (RFC 9112 §9.6).
-const LINGER_BYTES_MAX: usize = 512 * 1024;
-/// Time for it.
-const LINGER_TIME_MAX: Duration = Duration::from_secs(1);
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// What hyper keeps of a connection's bytes at most; its own default.
 const BUFFER_BYTES_MAX: usize = 8192 + 4096 * 100;
@@ -82,15 +76,25 @@ where
             Closed::Error
         }
     };
-    if let (Some(Ok(())), Some(upgrade)) = (&ended, state.upgrade.take()) {
-        let parts = connection.into_parts();
-        let io = Box::new(parts.io.into_inner().into_inner());
-        let carrier =
-            Carrier { io, first: parts.read_buf, ending: Box::pin(Rc::clone(state).ending()) };
-        return Served::Until(Box::pin(upgraded(Rc::clone(state), upgrade, carrier)));
+    let upgrade = state.upgrade.take().filter(|_| matches!(ended, Some(Ok(()))));
+    if ended.is_none() {
+        return Served::Whole(closed);
     }
-    if ended.is_some() && (state.refused.get().is_some() || state.is_mid_body.get()) {
-        linger(connection.into_parts().io.into_inner().into_inner()).await;
+    let parts = connection.into_parts();
+    let io = parts.io.into_inner();
+    match upgrade {
+        // what comes before the answer is not of the other protocol (RFC 6455 §4.1), and has been looked at as HTTP
+        Some(_) if io.has_more() => linger(io.into_inner()).await,
+        Some(upgrade) => {
+            let ending = Box::pin(Rc::clone(state).ending());
+            let io = Box::new(io.without_requests());
+            let carrier = Carrier { io, first: parts.read_buf, ending };
+            return Served::Until(Box::pin(upgraded(Rc::clone(state), upgrade, carrier)));
+        }
+        None if state.refused.get().is_some() || state.is_mid_body.get() => {
+            linger(io.into_inner()).await;
+        }
+        None => {}
     }
     Served::Whole(closed)
 }
@@ -111,21 +115,4 @@ fn builder(config: &Config) -> http1::Builder {
     let buffer_bytes_max = (3 * config.http.header_bytes_max).max(BUFFER_BYTES_MAX);
     builder.keep_alive(true).pipeline_flush(false).max_buf_size(buffer_bytes_max);
     builder
-}
-
-/// Reads what still comes on a connection that has been closed for writing: closing it altogether while the client
-/// sends would destroy an answer that it has not read yet (RFC 9112 §9.6).
-pub(super) async fn linger(mut stream: impl AsyncRead + Unpin) {
-    let drained = async {
-        let mut left = LINGER_BYTES_MAX;
-        let mut buffer = [0; 4096];
-        while let Ok(count @ 1..) = stream.read(&mut buffer).await {
-            left = left.saturating_sub(count);
-            if left == 0 {
-                break;
-            }
-        }
-    };
-    // a client that goes on sending has had its chance
-    let _ = tokio::time::timeout(LINGER_TIME_MAX, drained).await;
 }

@@ -21,7 +21,6 @@ use http::request::Parts;
 use http::{HeaderName, Method, header};
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
-use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
@@ -153,7 +152,7 @@ async fn answer(
     }
     response.body_mut().in_pieces(PIECE_BYTES_MAX);
     if let (Some(tunnel), Some(upgrade)) = (tunnel, response.body_mut().take_upgrade()) {
-        Spawner(Rc::clone(&state)).execute(upgraded(state, tunnel, upgrade));
+        Spawner(Rc::clone(&state)).tunnel(upgraded(Rc::clone(&state), tunnel, upgrade));
     }
     // the answer to a request that was taken back while its body was read goes nowhere
     if !broken_off.is_some_and(|broken_off| broken_off.is_seen()) {

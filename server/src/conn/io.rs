@@ -33,6 +33,11 @@ impl<S> Io<S> {
         Self { entry: None, ..self }
     }
 
+    /// Whether more has come than hyper was handed.
+    pub(super) fn has_more(&self) -> bool {
+        self.entry.as_ref().is_some_and(Entry::has_more)
+    }
+
     pub(super) fn into_inner(self) -> S {
         self.stream
     }

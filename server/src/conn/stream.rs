@@ -1,6 +1,6 @@
 //! A connection as it is accepted, before anything is said on it.
 
-use super::h1::linger;
+use crate::exchange::linger;
 use std::io;
 use std::net::SocketAddr;
 use tokio::io::AsyncWriteExt;

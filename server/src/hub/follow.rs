@@ -161,6 +161,7 @@ async fn records(local: &Rc<Local>, feed: &Feed, seat: &Seat) -> Result<Option<u
             }
         };
         let Page { run: next, events, last, is_last } = read;
+        local.check_rights();
         run = next;
         let cursor = *cursor.get_or_insert(last);
         for (event, sequence) in events {
@@ -198,6 +199,7 @@ async fn last(
     let read = local.pool.go_on(work).await;
     let Events { events, reached, .. } =
         read.map_err(|error| Stop::Failed(error.to_string()))??;
+    local.check_rights();
     for event in events {
         tell(local, seat, event, Way::Change);
     }
@@ -210,6 +212,7 @@ async fn log(local: &Rc<Local>, feed: &Feed, seat: &Seat, mut cursor: u64) -> Re
         let _turn = room(local, seat).await;
         let bytes_max = SLICE_BYTES_MAX.min(seat.outbox.bytes_max() / 2);
         let read = slice(local, feed, cursor, seat.filter.clone(), bytes_max).await?;
+        local.check_rights();
         for event in read.events {
             tell(local, seat, event, Way::Change);
         }

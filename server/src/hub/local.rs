@@ -145,6 +145,7 @@ impl Local {
     /// Tells everybody who listens now of a message that is in no log. Its sequence number is 0.
     pub(crate) fn publish(self: &Rc<Self>, event: Event) {
         debug_assert_eq!(event.sequence, 0, "what is in the log is told by the store");
+        self.check_rights();
         let (event, at) = (Arc::new(event), Instant::now());
         self.hub.pass_on(&event, at, &self.inbox);
         let feed = self.feeds.borrow().get(&event.table).cloned();

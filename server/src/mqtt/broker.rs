@@ -51,8 +51,15 @@ struct Kept {
     _keeper: Keeper,
 }
 
+/// A client identifier that is somebody's until this is dropped.
+pub(super) struct Claim {
+    broker: Arc<Broker>,
+    client: Text,
+    seat: Arc<Seat>,
+}
+
 /// A connection's hold on its client identifier.
-pub(super) struct Seat {
+struct Seat {
     /// Whose it is; none while the broker looks after the session.
     user: Option<String>,
     /// Becomes true when another connection takes the session over, or somebody ends it.
@@ -103,15 +110,18 @@ impl Broker {
     }
 
     /// Takes a client identifier, and waits until the connection that has it has ended (MQTT-3.1.4-3).
-    pub(super) async fn take(&self, client: &Text, user: &str) -> Result<Arc<Seat>, Refused> {
+    pub(super) async fn take(
+        self: &Arc<Self>,
+        client: &Text,
+        user: &str,
+    ) -> Result<Claim, Refused> {
         loop {
             let mut ended = {
                 let mut clients = lock(&self.clients);
                 let Some(other) = clients.get(client) else {
-                    let seat = Seat::new(Some(user));
-                    clients.insert(client.detached(), Arc::clone(&seat));
+                    let claim = self.claim(&mut clients, client, Seat::new(Some(user)));
                     self.clients_peak.fetch_max(clients.len(), Ordering::Relaxed);
-                    return Ok(seat);
+                    return Ok(claim);
                 };
                 // the broker itself has it for a moment
                 let is_own = other.user.as_deref().is_none_or(|other| other == user);
@@ -132,22 +142,20 @@ impl Broker {
     }
 
     /// Takes a client identifier that no connection has.
-    pub(super) fn take_if_free(&self, client: &Text) -> Option<Arc<Seat>> {
+    pub(super) fn take_if_free(self: &Arc<Self>, client: &Text) -> Option<Claim> {
         let mut clients = lock(&self.clients);
-        if clients.contains_key(client) {
-            return None;
-        }
-        let seat = Seat::new(None);
-        clients.insert(client.detached(), Arc::clone(&seat));
-        Some(seat)
+        let is_free = !clients.contains_key(client);
+        is_free.then(|| self.claim(&mut clients, client, Seat::new(None)))
     }
 
-    /// Gives a client identifier back.
-    pub(super) fn leave(&self, client: &Text, seat: &Arc<Seat>) {
-        let mut clients = lock(&self.clients);
-        if clients.get(client).is_some_and(|known| Arc::ptr_eq(known, seat)) {
-            clients.remove(client);
-        }
+    fn claim(
+        self: &Arc<Self>,
+        clients: &mut HashMap<Text, Arc<Seat>>,
+        client: &Text,
+        seat: Arc<Seat>,
+    ) -> Claim {
+        clients.insert(client.detached(), Arc::clone(&seat));
+        Claim { broker: Arc::clone(self), client: client.detached(), seat }
     }
 
     /// Takes the place of one session; false when there are `max`.
@@ -277,12 +285,22 @@ impl Seat {
         let (taken, _) = watch::channel(false);
         Arc::new(Self { user: user.map(str::to_owned), taken })
     }
+}
 
+impl Claim {
     /// Ready when another connection has taken the session over.
-    pub(super) async fn taken(&self) {
-        let mut taken = self.taken.subscribe();
-        // the sender is in the seat
-        let _ = taken.wait_for(|taken| *taken).await;
+    pub(super) fn taken(&self) -> impl Future<Output = ()> + use<> {
+        let mut taken = self.seat.taken.subscribe();
+        async move {
+            // an error says that the place is given up
+            let _ = taken.wait_for(|taken| *taken).await;
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        lock(&self.broker.clients).remove(&self.client);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::answer::Waiting;
 use super::authenticate::Dialogue;
-use super::broker::Seat;
+use super::broker::Claim;
 use super::drive::Context;
 use super::message::{Place, Staged, Unanswered};
 use super::stored::{self, Outcome, Shelf, StoredWill};
@@ -41,7 +41,7 @@ pub(super) struct Client {
     pub(super) context: Context,
     pub(super) version: Version,
     pub(super) client_id: Text,
-    pub(super) seat: Arc<Seat>,
+    pub(super) claim: Claim,
     pub(super) shelf: Shelf,
     /// A number for the client, the same in every process.
     pub(super) number: u64,

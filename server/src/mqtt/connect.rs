@@ -1,6 +1,7 @@
 //! CONNECT: who it is, whether the session is theirs, and what was left of it (§3.1, §3.2).
 
 use super::authenticate::Proof;
+use super::broker::Claim;
 use super::client::{Client, Staging};
 use super::drive::Context;
 use super::publish;
@@ -167,10 +168,10 @@ pub(super) async fn begin(
         Identity::Anonymous => String::new(),
     };
     let broker = Arc::clone(&context.broker);
-    let Ok(seat) = broker.take(&client_id, &user).await else {
+    let Ok(claim) = broker.take(&client_id, &user).await else {
         return Err((context, Connack::refuse(Reason::NotAuthorized)));
     };
-    let mut client = client(context, connect, identity, client_id.clone(), Arc::clone(&seat));
+    let mut client = client(context, connect, identity, client_id, claim);
     match go_on(&mut client, connect, &user).await {
         Ok(session_present) => {
             let mut connack = accept(&client, connect, session_present, is_assigned);
@@ -181,10 +182,7 @@ pub(super) async fn begin(
             client.metrics.mqtt.connected_stored.add(i64::from(client.is_stored));
             Ok(client)
         }
-        Err(reason) => {
-            broker.leave(&client_id, &seat);
-            Err((client.context, Connack::refuse(reason)))
-        }
+        Err(reason) => Err((client.context, Connack::refuse(reason))),
     }
 }
 
@@ -219,7 +217,7 @@ fn client(
     connect: &Connect,
     identity: Identity,
     client_id: Text,
-    seat: Arc<super::broker::Seat>,
+    claim: Claim,
 ) -> Box<Client> {
     let services = context.host.services();
     let settings = &services.config.mqtt;
@@ -230,7 +228,7 @@ fn client(
     let now = context.host.now();
     Box::new(Client {
         version: connect.version,
-        seat,
+        claim,
         number: shelf.number(),
         shelf,
         identity,

@@ -128,8 +128,7 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     input: &mut BytesMut,
     mut ending: Pin<&mut impl Future<Output = ()>>,
 ) -> Stop {
-    let seat = Arc::clone(&client.seat);
-    let mut taken = pin!(seat.taken());
+    let mut taken = pin!(client.claim.taken());
     let mut clock = Clock::default();
     loop {
         match handle_all(client, decoder, input).await {

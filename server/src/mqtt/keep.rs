@@ -34,10 +34,8 @@ async fn look(context: &Context, client: &str) -> Result<(), StoredError> {
     let broker = &context.broker;
     let Ok(name) = Text::try_from(client) else { return Ok(()) };
     // a client that is connected is looked at when it leaves
-    let Some(seat) = broker.take_if_free(&name) else { return Ok(()) };
-    let done = end(context, client).await;
-    broker.leave(&name, &seat);
-    done
+    let Some(_claim) = broker.take_if_free(&name) else { return Ok(()) };
+    end(context, client).await
 }
 
 /// Publishes the will if it is due, and ends the session if that is.

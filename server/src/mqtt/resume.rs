@@ -211,7 +211,6 @@ impl Client {
         }
         self.metrics.mqtt.connected.add(-1);
         self.metrics.mqtt.connected_stored.add(-i64::from(self.is_stored));
-        broker.leave(&self.client_id, &self.seat);
     }
 
     async fn leave_stored(&mut self, now_ms: u64) -> Result<(), StoredError> {

@@ -135,6 +135,9 @@ impl Decoder {
             Err(broken("a message begins within another (RFC 6455 §5.4)"))
         } else if header.opcode == OpCode::Data(Data::Continue) && self.message.is_none() {
             Err(broken("a message goes on that has not begun (RFC 6455 §5.4)"))
+        } else if is_control {
+            // it is no part of the message that it interrupts (RFC 6455 §5.4)
+            Ok(())
         } else {
             self.check_size(len)
         }

@@ -4,7 +4,7 @@
 
 use super::decode::{Arrived, Decoder, Limits, Message};
 use super::{Close, Deflate, Handler, encode};
-use crate::exchange::{Carrier, Duplex, Output, Task};
+use crate::exchange::{Carrier, Duplex, Output, Task, linger};
 use crate::metrics::{SocketEnd, WorkerMetrics};
 use bytes::Bytes;
 use harper_config::Http;
@@ -62,12 +62,28 @@ enum Stage {
 
 /// Looks whether the client lives.
 struct Pulse {
-    /// Time without a sign of life after which the client is asked for one.
+    /// Time without a sign of life, either way, after which the client is asked for one.
     interval: Duration,
+    /// Time within which the client takes some of what waits.
+    taking_max: Option<Duration>,
     timer: Pin<Box<Sleep>>,
     /// When something last came.
     heard: Instant,
-    is_asked: bool,
+    /// When something was last sent.
+    sent: Instant,
+    /// When the client was asked for a sign of life, if none has come since.
+    asked: Option<Instant>,
+    /// Since when something waits of which nothing was taken.
+    waits: Option<Instant>,
+}
+
+/// What it is time for.
+#[derive(Clone, Copy)]
+enum Beat {
+    /// To ask for a sign of life.
+    Ask,
+    /// To give the client up.
+    End,
 }
 
 /// What has happened on a socket.
@@ -90,10 +106,8 @@ impl Socket {
     ) -> impl FnOnce(Carrier) -> Self + use<> {
         let settings = http.web_socket;
         // each sign of life also tells the connection that the client still takes what it is sent
-        let half = match http.timeouts.request {
-            Duration::ZERO => Duration::MAX,
-            limit => limit / 2,
-        };
+        let taking_max = Some(http.timeouts.request).filter(|limit| !limit.is_zero());
+        let half = taking_max.map_or(Duration::MAX, |limit| limit / 2);
         let (interval, metrics) = (settings.ping_interval.min(half), Arc::clone(metrics));
         let limits = Limits {
             frame_bytes_max: settings.frame_bytes_max,
@@ -112,7 +126,7 @@ impl Socket {
                 is_waited_for: false,
                 stage: Stage::Open,
                 ending: Some(ending),
-                pulse: Pulse::new(interval),
+                pulse: Pulse::new(interval, taking_max),
                 metrics,
             }
         }
@@ -126,11 +140,10 @@ impl Socket {
         let _ = tokio::time::timeout(CLOSE_TIME_MAX, finished).await;
         // the server closes first (RFC 6455 §7.1.1); a client that is gone hears nothing of it
         let _ = tokio::time::timeout(CLOSE_TIME_MAX, self.io.shutdown()).await;
-        let end = match self.stage {
-            Stage::Closed(end) | Stage::Gone(end) => end,
-            Stage::Closing(_) | Stage::Open => SocketEnd::Gone,
-        };
-        self.metrics.web_socket.closed(end);
+        if self.stage == Stage::Closed(SocketEnd::Violation) {
+            // what a client is still sending would destroy the code that tells it why
+            linger(&mut self.io).await;
+        }
     }
 
     /// How messages may be compressed; none when they may not.
@@ -245,7 +258,7 @@ impl Socket {
     }
 
     fn put(&mut self, frame: Bytes) {
-        self.metrics.bytes_sent.add(frame.len() as u64);
+        self.pulse.sent = Instant::now();
         self.output.put(frame);
     }
 
@@ -267,12 +280,9 @@ impl Socket {
             }
             return Poll::Ready(());
         }
-        ready!(self.pulse.poll(cx));
-        if self.pulse.is_asked {
-            self.stage = Stage::Gone(SocketEnd::Timeout);
-        } else {
-            self.pulse.ask();
-            self.put(encode::ping());
+        match ready!(self.pulse.poll(cx)) {
+            Beat::Ask => self.put(encode::ping()),
+            Beat::End => self.stage = Stage::Gone(SocketEnd::Timeout),
         }
         Poll::Ready(())
     }
@@ -282,7 +292,6 @@ impl Socket {
             let mut buffer = ReadBuf::new(scratch);
             ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
             let bytes = buffer.filled();
-            self.metrics.bytes_received.add(bytes.len() as u64);
             self.decoder.receive(bytes);
             Poll::Ready(Ok(bytes.len()))
         })
@@ -290,10 +299,22 @@ impl Socket {
 
     /// Writes what waits; ready when nothing does, or nothing can.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if ready!(self.output.poll_write(&mut self.io, cx)).is_err() {
-            self.gone();
+        let before = self.output.bytes();
+        match self.output.poll_write(&mut self.io, cx) {
+            Poll::Ready(written) => {
+                self.pulse.waits = None;
+                if written.is_err() {
+                    self.gone();
+                }
+                Poll::Ready(())
+            }
+            Poll::Pending => {
+                if self.pulse.waits.is_none() || self.output.bytes() < before {
+                    self.pulse.waits = Some(Instant::now());
+                }
+                Poll::Pending
+            }
         }
-        Poll::Ready(())
     }
 
     /// Nobody is there any more.
@@ -334,31 +355,47 @@ impl Socket {
     }
 }
 
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.metrics.web_socket.closed(match self.stage {
+            Stage::Closed(end) | Stage::Gone(end) => end,
+            Stage::Closing(_) | Stage::Open => SocketEnd::Gone,
+        });
+    }
+}
+
 impl Pulse {
-    fn new(interval: Duration) -> Self {
-        let timer = Box::pin(sleep(interval));
-        Self { interval, timer, heard: Instant::now(), is_asked: false }
+    fn new(interval: Duration, taking_max: Option<Duration>) -> Self {
+        let (now, timer) = (Instant::now(), Box::pin(sleep(interval)));
+        Self { interval, taking_max, timer, heard: now, sent: now, asked: None, waits: None }
     }
 
     fn heard(&mut self) {
         self.heard = Instant::now();
-        self.is_asked = false;
+        self.asked = None;
     }
 
-    /// The client has been asked.
-    fn ask(&mut self) {
-        self.heard = Instant::now();
-        self.is_asked = true;
+    /// What is next, and when. A client that only sends is asked, too: on HTTP/2 it is known by what it is sent whether a
+    /// stream gets on.
+    fn next(&self) -> (Instant, Beat) {
+        let ask = (self.heard.min(self.sent) + self.interval, Beat::Ask);
+        let silent = self.asked.map(|asked| (asked + self.interval, Beat::End));
+        let stuck = self.waits.zip(self.taking_max);
+        let stuck = stuck.map(|(since, max)| (since + max, Beat::End));
+        let next = silent.unwrap_or(ask);
+        stuck.filter(|(due, _)| *due < next.0).unwrap_or(next)
     }
 
-    /// Ready when nothing has come for too long.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when the client is to be asked, or given up.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Beat> {
         loop {
             ready!(self.timer.as_mut().poll(cx));
-            let due = self.heard + self.interval;
-            if due <= Instant::now() {
-                self.timer.as_mut().reset(Instant::now() + self.interval);
-                return Poll::Ready(());
+            let (due, beat) = self.next();
+            let now = Instant::now();
+            if due <= now {
+                self.asked = Some(now);
+                self.timer.as_mut().reset(now + self.interval);
+                return Poll::Ready(beat);
             }
             self.timer.as_mut().reset(due);
         }

@@ -101,6 +101,21 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for Spawner {
     }
 }
 
+impl Spawner {
+    /// Runs what has taken a stream over, which has deadlines of its own.
+    pub(super) fn tunnel(&self, future: impl Future<Output = ()> + 'static) {
+        let open = Open::begin(&self.0);
+        spawn_local(async move {
+            let mut future = pin!(future);
+            poll_fn(|cx| {
+                open.got_on();
+                future.as_mut().poll(cx)
+            })
+            .await;
+        });
+    }
+}
+
 /// Polls a stream's future until it is done, or the stream has waited for too long: it is then dropped, which resets it.
 async fn watch(open: Open, future: impl Future<Output = ()>) {
     let mut future = pin!(future);
@@ -133,13 +148,17 @@ impl Open {
             self.state.metrics().rejected(Rejected::Http2Stalled);
             return false;
         }
-        self.stream.since.set(self.state.shared.coarse_now.get());
-        self.state.streams.idle_bytes.set(0);
+        self.got_on();
         let mut waker = self.stream.waker.borrow_mut();
         if waker.as_ref().is_none_or(|known| !known.will_wake(cx.waker())) {
             *waker = Some(cx.waker().clone());
         }
         true
+    }
+
+    fn got_on(&self) {
+        self.stream.since.set(self.state.shared.coarse_now.get());
+        self.state.streams.idle_bytes.set(0);
     }
 }
 
