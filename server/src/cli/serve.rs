@@ -13,7 +13,8 @@ use notify::Watcher;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// Changes of files that come within this time are one change.
@@ -53,13 +54,14 @@ pub(super) fn run(options: &Options, command: Command, keys: Keys) -> Result<(),
         certificates.transpose().map_err(|error| Failed::Usage(error.to_string()))?;
     let app = App::start(Plan { config, root, applications, reach, credentials, certificates });
     let app = app.map_err(|error| Failed::Error(format!("error: {error}")))?;
+    // before anybody hears that it serves: whoever then has it stop is heard
+    let signals = Signals::listen().map_err(|error| Failed::Error(error.to_string()))?;
     announce(&app.addresses, command)?;
     let watched = settings.app.clone().filter(|_| command == Command::Dev);
     let followed = Followed::new(options, command, keys, settings);
     // closing the terminal ends what a person runs in it
     let is_attended = command == Command::Dev || std::io::stdout().is_terminal();
-    let all_finished = until_stopped(app, watched, followed, is_attended);
-    let all_finished = all_finished.map_err(|error| Failed::Error(error.to_string()))?;
+    let all_finished = until_stopped(signals, app, watched, followed, is_attended);
     drop(traces);
     drop(guard);
     if all_finished { Ok(()) } else { Err(Failed::Error(String::new())) }
@@ -105,21 +107,39 @@ fn announce(at: &Addresses, command: Command) -> Result<(), Failed> {
     Ok(())
 }
 
+/// What the process is told by signals, with the runtime that hears them.
+struct Signals {
+    runtime: Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    left_alone: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let guard = runtime.enter();
+        let [terminate, interrupt] = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+        let [hangup, left_alone] = [SignalKind::hangup(); 2].map(signal);
+        drop(guard);
+        let (terminate, interrupt) = (terminate?, interrupt?);
+        Ok(Self { runtime, terminate, interrupt, hangup: hangup?, left_alone: left_alone? })
+    }
+}
+
 /// Follows what changes until the process is told to stop, then stops; told again, it gives up on what is under way.
 /// SIGHUP is one more reason to read the configuration, or to stop where a person attends to the process. Returns
 /// whether all requests finished.
 fn until_stopped(
+    signals: Signals,
     app: App,
     watched: Option<PathBuf>,
     mut followed: Followed<'_>,
     is_attended: bool,
-) -> std::io::Result<bool> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+) -> bool {
+    let Signals { runtime, mut terminate, mut interrupt, mut hangup, mut left_alone } = signals;
     runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hangup = signal(SignalKind::hangup())?;
-        let mut left_alone = signal(SignalKind::hangup())?;
         let mut told_to_stop = async || {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -132,7 +152,7 @@ fn until_stopped(
             () = follow(&app, watched) => {}
             () = followed.follow(&app, &mut hangup) => {}
         }
-        Ok(app.stop(told_to_stop()).await)
+        app.stop(told_to_stop()).await
     })
 }
 
