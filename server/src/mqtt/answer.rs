@@ -130,6 +130,30 @@ impl Client {
         Ok(())
     }
 
+    /// Waits for what comes of everything that was taken: whoever goes on with the session is to find it so. What was refused
+    /// is not held, since the client sends it again.
+    pub(super) async fn settle_answers(&mut self) {
+        while let Some(Waiting { question, write, failure }) = self.answers.pop_front() {
+            let written = match write {
+                Some(write) => write.await.unwrap_or(Err(harper_store::Error::Stopped)),
+                None => Ok(()),
+            };
+            let is_written = matches!(written, Ok(()) | Err(harper_store::Error::Exists));
+            match question {
+                Question::Publish(Delivery::ExactlyOnce(id))
+                    if failure.is_some() || !is_written =>
+                {
+                    self.inbound.refuse(id);
+                    self.held.remove(&id);
+                }
+                Question::Release(id, _) if is_written => {
+                    self.inbound.pubrel(id);
+                }
+                Question::Publish(_) | Question::Release(..) => {}
+            }
+        }
+    }
+
     /// Whether a message that cannot be taken now ends the connection, so that it comes again: before MQTT 5 an answer would
     /// say that all is well (3.1.1: MQTT-4.8.0-2).
     fn must_end(&self, question: Question) -> bool {

@@ -3,18 +3,19 @@
 //! Only the beginning and the end of a connection come here; no packet does.
 
 use super::authenticate::Authenticator;
+use super::due::Due;
 use super::pace::Pace;
-use super::stored::{self, Session, StoredError};
+use super::shares::{Member, Now, Shares};
+use super::stored::{self, Hash, Session, Shelf, StoredError, StoredSubscription};
 use super::sys;
 use crate::hub::{Hub, Keeper};
 use crate::metrics::{self, Metrics};
 use arc_swap::ArcSwap;
 use harper_mqtt::Text;
-use harper_mqtt::session::choose;
-use harper_store::{Database, Store, TableId};
+use harper_store::{Database, SideOp, Store, TableId};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -35,15 +36,17 @@ pub(crate) struct Broker {
     kept: Mutex<HashMap<TableId, Kept>>,
     /// Sessions that outlive their connection.
     sessions: AtomicUsize,
-    /// The clients that share a subscription, by the whole of its filter. Read for each message, changed now and then.
-    shares: ArcSwap<HashMap<Text, Vec<u64>>>,
+    /// Shared subscriptions.
+    pub(super) shares: Shares,
     /// What knows an authentication method.
     pub(super) authenticators: ArcSwap<Vec<Arc<dyn Authenticator>>>,
     /// When a session is gone on with.
     pub(super) pace: Pace,
-    /// When which client's session, or will, is to be looked at: milliseconds since 1970.
-    due: Mutex<BTreeSet<(u64, String)>>,
+    due: Mutex<Due>,
 }
+
+/// After which time what could not be done is tried again, in milliseconds.
+const AGAIN_MS: u64 = 5000;
 
 /// A table that sessions subscribe to, how often, and what has its log keep every value.
 struct Kept {
@@ -93,13 +96,16 @@ impl Broker {
             clients_peak: AtomicUsize::new(0),
             kept: Mutex::default(),
             sessions: AtomicUsize::new(0),
-            shares: ArcSwap::default(),
+            shares: Shares::default(),
             authenticators: ArcSwap::default(),
             pace: Pace::new(),
             due: Mutex::default(),
         };
         let now_ms = stored::now_ms();
-        for session in stored::all(&broker.system)? {
+        let mut sessions = stored::all(&broker.system)?;
+        stored::close(&broker.system, &mut sessions, now_ms)?;
+        broker.share_again(&sessions)?;
+        for session in sessions {
             broker.wait_for(&session, now_ms);
             if session.expiry_s > 0 {
                 session.tables().for_each(|table| broker.keep(table));
@@ -167,6 +173,11 @@ impl Broker {
     /// A session is gone; `keeps` says whether logs were kept for it.
     pub(super) fn forget(&self, session: &Session, keeps: bool) {
         self.sessions.fetch_sub(1, Ordering::Relaxed);
+        for (number, one) in session.shares() {
+            if let Ok(filter) = Text::try_from(&one.filter[..]) {
+                self.part(&filter, number, (&one.database, &one.table));
+            }
+        }
         if keeps {
             session.tables().for_each(|table| self.release(table));
         }
@@ -182,36 +193,49 @@ impl Broker {
         self.clients_peak.load(Ordering::Relaxed) as u64
     }
 
-    /// How many clients take part in shared subscriptions, each counted once for each.
-    pub(super) fn shares_count(&self) -> usize {
-        self.shares.load().values().map(Vec::len).sum()
-    }
-
-    /// A client takes part in a shared subscription.
-    pub(super) fn join(&self, filter: &Text, client: u64) {
-        self.change_share(filter, |members| members.push(client));
+    /// A client takes part in a shared subscription of a table from now on, or is away.
+    pub(super) fn share(&self, filter: &Text, client: u64, member: Member, table: (&str, &str)) {
+        self.note(self.shares.set(filter, client, member, || self.now(table)));
     }
 
     /// It takes part no more.
-    pub(super) fn part(&self, filter: &Text, client: u64) {
-        self.change_share(filter, |members| members.retain(|member| *member != client));
+    pub(super) fn part(&self, filter: &Text, client: u64, table: (&str, &str)) {
+        self.note(self.shares.leave(filter, client, || self.now(table)));
     }
 
-    fn change_share(&self, filter: &Text, change: impl Fn(&mut Vec<u64>)) {
-        self.shares.rcu(|shares| {
-            let mut shares = HashMap::clone(shares);
-            let members = shares.entry(filter.detached()).or_default();
-            change(members);
-            if members.is_empty() {
-                shares.remove(filter);
-            }
-            shares
+    /// Has what is known of a share stored. What its clients store later is durable later, too.
+    fn note(&self, ops: Result<Vec<SideOp>, harper_store::Error>) {
+        let noted = ops.map_err(StoredError::from).and_then(|ops| match ops.is_empty() {
+            true => Ok(()),
+            false => stored::submit(&self.system, ops).map(drop),
         });
+        if let Err(error) = noted {
+            tracing::error!(%error, "who takes part in a shared subscription cannot be stored");
+        }
     }
 
-    /// The client of a shared subscription that gets a message.
-    pub(super) fn chosen(&self, filter: &Text, message: u64) -> Option<u64> {
-        choose(self.shares.load().get(filter)?.iter().copied(), message)
+    /// Where a change holds from. A table that is gone has no messages.
+    fn now(&self, (database, table): (&str, &str)) -> Result<Now, harper_store::Error> {
+        let version = (stored::now_ms() + 1) << 16;
+        let last = match self.database(database).map(|found| (found.table(table), found)) {
+            Some((Some(table), database)) => table.last_sequence(&database.read()?)?,
+            Some((None, _)) | None => 0,
+        };
+        Ok(Now { last, version })
+    }
+
+    /// Puts sessions that are away back in the shares that they are in.
+    fn share_again(&self, sessions: &[Session]) -> Result<(), StoredError> {
+        let mut shares: HashMap<Text, (&StoredSubscription, Vec<(u64, u64)>)> = HashMap::new();
+        for (number, one) in sessions.iter().flat_map(Session::shares) {
+            let Ok(filter) = Text::try_from(&one.filter[..]) else { continue };
+            shares.entry(filter).or_insert((one, Vec::new())).1.push((number, one.cursor));
+        }
+        for (filter, (one, members)) in shares {
+            let now = self.now((&one.database, &one.table))?;
+            self.note(self.shares.restore(&filter, &members, &self.system, now));
+        }
+        Ok(())
     }
 
     /// Has a table's log keep every value, for a session. The table may be gone.
@@ -243,23 +267,33 @@ impl Broker {
     }
 
     fn table(&self, database: &str, table: &str) -> Option<TableId> {
-        let database = self.store.databases().into_iter().find(|known| known.name() == database)?;
-        Some(database.table(table)?.identity())
+        Some(self.database(database)?.table(table)?.identity())
+    }
+
+    fn database(&self, name: &str) -> Option<Arc<Database>> {
+        self.store.databases().into_iter().find(|known| known.name() == name)
     }
 
     /// Has the session of a client that is not connected looked at when its will is due, and when it ends.
     pub(super) fn wait_for(&self, session: &Session, now_ms: u64) {
-        let mut due = lock(&self.due);
-        for at in [session.will_due_ms(now_ms), session.ends_ms(now_ms)].into_iter().flatten() {
-            due.insert((at, session.client.clone()));
-        }
+        let times = [session.will_due_ms(now_ms), session.ends_ms(now_ms)];
+        let hash = Shelf::new(&self.system, &session.client).hash();
+        lock(&self.due).set(hash, times.into_iter().flatten().min());
     }
 
-    /// The next client whose session is due.
-    pub(super) fn next_due(&self, now_ms: u64) -> Option<String> {
-        let mut due = lock(&self.due);
-        let is_due = due.first().is_some_and(|(at, _)| *at <= now_ms);
-        if is_due { due.pop_first().map(|(_, client)| client) } else { None }
+    /// Has a session looked at in a while, since what was due could not be done.
+    pub(super) fn look_again(&self, session: Hash) {
+        lock(&self.due).set(session, Some(stored::now_ms() + AGAIN_MS));
+    }
+
+    /// A session has a connection: nothing of it is due.
+    pub(super) fn wait_no_more(&self, session: Hash) {
+        lock(&self.due).set(session, None);
+    }
+
+    /// The next session that is to be looked at.
+    pub(super) fn next_due(&self, now_ms: u64) -> Option<Hash> {
+        lock(&self.due).take(now_ms)
     }
 }
 

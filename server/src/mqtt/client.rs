@@ -33,6 +33,8 @@ const OUTPUT_BYTES_FULL: usize = 64 * 1024;
 const OUTPUT_BYTES_MAX: usize = 4 * OUTPUT_BYTES_FULL;
 /// Answers that wait, beyond which nothing more is read.
 const ANSWERS_MAX: usize = 1024;
+/// Rows of messages, beyond which no further message is begun: those that are done wait for the first that is not.
+const ROWS_MAX: usize = 4096;
 /// How often a session that has come further is stored.
 const STORE_EVERY: Duration = Duration::from_secs(1);
 
@@ -257,7 +259,9 @@ impl Client {
 
     /// Whether there is room for another message to the client.
     pub(super) fn takes_messages(&self) -> bool {
-        self.output.len() < OUTPUT_BYTES_FULL && self.outbound.has_room()
+        self.output.len() < OUTPUT_BYTES_FULL
+            && self.outbound.has_room()
+            && self.rows.len() < ROWS_MAX
     }
 
     /// Whether something waits to be taken.

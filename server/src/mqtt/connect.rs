@@ -5,7 +5,7 @@ use super::broker::Claim;
 use super::client::{Client, Staging};
 use super::drive::Context;
 use super::publish;
-use super::stored::{Session, Shelf, StoredError, StoredWill};
+use super::stored::{self, Session, Shelf, StoredError, StoredWill};
 use crate::auth::Identity;
 use crate::auth::cache::Ask;
 use crate::error::Code;
@@ -178,11 +178,15 @@ pub(super) async fn begin(
             connack.properties.append(proof);
             client.send(&Packet::Connack(connack));
             client.send_again();
+            broker.wait_no_more(client.shelf.hash());
             client.metrics.mqtt.connected.add(1);
             client.metrics.mqtt.connected_stored.add(i64::from(client.is_stored));
             Ok(client)
         }
-        Err(reason) => Err((client.context, Connack::refuse(reason))),
+        Err(reason) => {
+            client.part_shares();
+            Err((client.context, Connack::refuse(reason)))
+        }
     }
 }
 
@@ -290,15 +294,19 @@ async fn go_on(client: &mut Client, connect: &Connect, user: &str) -> Result<boo
     if is_other_user {
         return Err(Reason::NotAuthorized);
     }
-    let broker = Arc::clone(&client.context.broker);
+    let (broker, now_ms) = (Arc::clone(&client.context.broker), stored::now_ms());
     let session_present = match before {
-        Some(session) if connect.clean_start || session.expiry_s == 0 => {
-            client.take_over_will(&session, true).await;
+        Some(session)
+            if connect.clean_start || session.expiry_s == 0 || session.is_over(now_ms) =>
+        {
+            client.publish_old_will(&session).await;
             client.forget(&session).await.map_err(|error| unavailable(&error))?;
             false
         }
         Some(session) => {
-            client.take_over_will(&session, false).await;
+            if session.is_will_due(now_ms) {
+                client.publish_old_will(&session).await;
+            }
             client.is_stored = true;
             client.keeps = true;
             client.resume(&session).map_err(|error| unavailable(&error))?;
@@ -314,10 +322,10 @@ async fn go_on(client: &mut Client, connect: &Connect, user: &str) -> Result<boo
             return Err(Reason::QuotaExceeded);
         }
         client.is_stored = true;
-        client.store(None).await.map_err(|error| unavailable(&error))?;
+        client.store().await.map_err(|error| unavailable(&error))?;
     } else if client.is_stored {
         // it goes on, and ends with this connection
-        client.store(None).await.map_err(|error| unavailable(&error))?;
+        client.store().await.map_err(|error| unavailable(&error))?;
     }
     Ok(session_present)
 }
@@ -352,10 +360,10 @@ fn accept(client: &Client, connect: &Connect, session_present: bool, is_assigned
 }
 
 impl Client {
-    /// A client that comes back withdraws the will that waits (MQTT-3.1.3-9); one whose session ends does not, for then it
-    /// is due (MQTT-3.1.2-8).
-    async fn take_over_will(&self, session: &Session, ends: bool) {
-        if let (Some(will), true) = (&session.will, ends) {
+    /// Publishes the will of the connection before, which is due: its delay is over, or the session is (MQTT-3.1.2-8). One
+    /// that still waits is withdrawn by the client that comes back (MQTT-3.1.3-9).
+    async fn publish_old_will(&self, session: &Session) {
+        if let Some(will) = &session.will {
             publish::will(&self.context, &self.identity, self.number, will).await;
         }
     }

@@ -110,8 +110,9 @@ impl Client {
         let is_shared = feed.filter.share().is_some();
         if is_record || is_shared {
             let (own, id) = self.subscriptions.get(&feed.filter)?;
-            let chosen = || self.context.broker.chosen(feed.filter.whole(), told.event.version);
-            if is_shared && chosen() != Some(self.number) {
+            let (sequence, version) = (told.event.sequence, told.event.version);
+            let shares = &self.context.broker.shares;
+            if is_shared && !shares.is_chosen(feed.filter.whole(), self.number, sequence, version) {
                 return None;
             }
             let retain = is_record || (retained && own.retain_as_published);
@@ -292,7 +293,9 @@ impl Client {
         let turn = self.outbound.turn_of(id).unwrap_or_default();
         let row = Row { place, id, turn, phase };
         self.rows.insert(place, (row, false));
-        let op = self.shelf.put_going(&(row, Qos::ExactlyOnce));
+        let kept = self.outbound.get(id).filter(|_| !self.is_told_again(&place));
+        let kept = kept.map(|(_, unanswered)| &unanswered.message);
+        let op = self.shelf.put_going(&row, Qos::ExactlyOnce, kept);
         self.stage(vec![op], Some(then))
     }
 }

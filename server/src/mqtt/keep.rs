@@ -3,7 +3,7 @@
 use super::Broker;
 use super::drive::{Context, Host};
 use super::publish;
-use super::stored::{self, Shelf, StoredError};
+use super::stored::{self, Hash, Shelf, StoredError};
 use crate::auth::Identity;
 use crate::auth::users::User;
 use harper_mqtt::Text;
@@ -22,39 +22,47 @@ pub(crate) async fn keep(host: Rc<dyn Host>, broker: Arc<Broker>) {
         Context { host, broker, address, is_local: false, certificate: None, identity: None };
     loop {
         tokio::time::sleep(EVERY).await;
-        while let Some(client) = context.broker.next_due(stored::now_ms()) {
-            if let Err(error) = look(&context, &client).await {
+        while let Some(session) = context.broker.next_due(stored::now_ms()) {
+            if let Err(error) = look(&context, session).await {
                 tracing::error!(%error, "a session of MQTT cannot be ended");
+                context.broker.look_again(session);
             }
         }
     }
 }
 
-async fn look(context: &Context, client: &str) -> Result<(), StoredError> {
+async fn look(context: &Context, session: Hash) -> Result<(), StoredError> {
     let broker = &context.broker;
-    let Ok(name) = Text::try_from(client) else { return Ok(()) };
-    // a client that is connected is looked at when it leaves
-    let Some(_claim) = broker.take_if_free(&name) else { return Ok(()) };
-    end(context, client).await
+    let shelf = Shelf::of(&broker.system, session);
+    let Some(known) = shelf.session()? else { return Ok(()) };
+    let Ok(client) = Text::try_from(known.client) else { return Ok(()) };
+    let Some(_claim) = broker.take_if_free(&client) else {
+        // once it is connected nothing is due; until then it may be refused
+        broker.look_again(session);
+        return Ok(());
+    };
+    end(context, &shelf).await
 }
 
 /// Publishes the will if it is due, and ends the session if that is.
-async fn end(context: &Context, client: &str) -> Result<(), StoredError> {
-    let shelf = Shelf::new(&context.broker.system, client);
+async fn end(context: &Context, shelf: &Shelf) -> Result<(), StoredError> {
     let Some(mut session) = shelf.session()? else { return Ok(()) };
     let now_ms = stored::now_ms();
-    let is_over = session.ends_ms(now_ms).is_some_and(|end| end <= now_ms);
-    let is_will_due = session.will_due_ms(now_ms).is_some_and(|due| due <= now_ms);
+    let is_open = session.closed_ms.is_none();
+    session.closed_ms.get_or_insert(now_ms);
+    let (is_over, is_will_due) = (session.is_over(now_ms), session.is_will_due(now_ms));
     if let Some(will) = session.will.take_if(|_| is_will_due) {
         publish::will(context, &user(context, &session.user), shelf.number(), &will).await;
     }
     if is_over {
         shelf.clear(&context.broker.store).await?;
         context.broker.forget(&session, session.expiry_s > 0);
-    } else if is_will_due {
-        session.closed_ms = Some(session.closed_ms.unwrap_or(now_ms));
+        return Ok(());
+    }
+    if is_will_due || is_open {
         stored::commit(&context.broker.system, vec![shelf.put_session(&session)?]).await?;
     }
+    context.broker.wait_for(&session, now_ms);
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! What is kept of a message beside its payload, so that subscribers of MQTT get it as it was published. Other protocols
 //! tell the payload alone.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use harper_mqtt::{PacketId, Qos, Text};
 use harper_store::{Event, Operation};
 
@@ -51,7 +51,7 @@ pub(super) struct Unanswered {
 }
 
 /// What is sent to one client.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Outgoing {
     /// Its topic.
     pub topic: Text,
@@ -65,6 +65,38 @@ pub(super) struct Outgoing {
     pub ids: Vec<u32>,
     /// When it expires, milliseconds since 1970; 0 for never.
     pub expires_ms: u64,
+}
+
+impl Outgoing {
+    /// As it is kept where the log will not tell it again.
+    pub(super) fn encode(&self, out: &mut BytesMut) {
+        let Self { topic, properties, payload, retain, ids, expires_ms } = self;
+        out.put_u64(*expires_ms);
+        out.put_u8(u8::from(*retain));
+        out.put_u32(u32::try_from(ids.len()).unwrap_or(u32::MAX));
+        ids.iter().for_each(|id| out.put_u32(*id));
+        for part in [topic.as_bytes(), properties, payload] {
+            out.put_u32(u32::try_from(part.len()).unwrap_or(u32::MAX));
+            out.extend_from_slice(part);
+        }
+    }
+
+    /// What [`encode`](Self::encode) wrote; none for anything else.
+    pub(super) fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let expires_ms = bytes.try_get_u64().ok()?;
+        let retain = bytes.try_get_u8().ok()? == 1;
+        let count = bytes.try_get_u32().ok()?;
+        let ids = (0..count).map(|_| bytes.try_get_u32().ok()).collect::<Option<_>>()?;
+        let mut part = || {
+            let len = usize::try_from(bytes.try_get_u32().ok()?).ok()?;
+            let (part, rest) = bytes.split_at_checked(len)?;
+            bytes = rest;
+            Some(Bytes::copy_from_slice(part))
+        };
+        let (topic, properties, payload) = (part()?, part()?, part()?);
+        let topic = Text::try_from(std::str::from_utf8(&topic).ok()?).ok()?;
+        Some(Self { topic, properties, payload, retain, ids, expires_ms })
+    }
 }
 
 /// A message's place: which subscription of the session it came by, and where in the log.
@@ -110,6 +142,22 @@ mod tests {
             expires_ms: 0,
             extra,
         }
+    }
+
+    #[test]
+    fn a_message_that_is_kept_is_the_same() {
+        let message = Outgoing {
+            topic: Text::try_from("Dog/1").unwrap(),
+            properties: Bytes::from_static(b"\x01\x01"),
+            payload: Bytes::from_static(b"woof"),
+            retain: true,
+            ids: vec![7, 268_435_455],
+            expires_ms: 12,
+        };
+        let mut kept = BytesMut::new();
+        message.encode(&mut kept);
+        assert_eq!(Outgoing::decode(&kept), Some(message));
+        assert!((0..kept.len()).all(|len| Outgoing::decode(&kept[..len]).is_none()));
     }
 
     #[test]

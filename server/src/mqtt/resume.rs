@@ -4,6 +4,7 @@
 use super::client::{Client, Stop};
 use super::message::{Outgoing, Place, Unanswered};
 use super::publish;
+use super::shares::Member;
 use super::stored::{self, Going, Session, StoredError, StoredSubscription};
 use super::subscribe;
 use super::sys;
@@ -11,6 +12,7 @@ use crate::hub::Start;
 use crate::metrics::LeftOut;
 use bytes::Bytes;
 use harper_mqtt::session::{Cursor, Inbound, Phase, Row, recover};
+use harper_mqtt::topic::Filter;
 use harper_mqtt::{PacketId, Qos, Text};
 use harper_store::{Event, SideOp};
 use std::collections::HashMap;
@@ -24,9 +26,10 @@ impl Client {
     pub(super) fn resume(&mut self, session: &Session) -> Result<(), StoredError> {
         let broker = Arc::clone(&self.context.broker);
         let rows = self.shelf.going()?;
-        let qos: HashMap<Place, Qos> = rows.iter().map(|(row, qos)| (row.place, *qos)).collect();
-        let recovered = recover(rows.iter().map(|(row, _)| *row).collect());
-        self.rows = rows.iter().map(|(row, _)| (row.place, (*row, false))).collect();
+        let recovered = recover(rows.iter().map(|going| going.row).collect());
+        self.rows = rows.iter().map(|going| (going.row.place, (going.row, false))).collect();
+        let mut going: HashMap<Place, Going> =
+            rows.into_iter().map(|going| (going.row.place, going)).collect();
         for place in &recovered.done {
             self.rows.entry(*place).and_modify(|(_, is_done)| *is_done = true);
         }
@@ -35,11 +38,14 @@ impl Client {
         }
         self.last_feed = session.subscriptions.iter().map(|one| one.feed).max().unwrap_or(0);
         for row in recovered.unanswered {
-            let qos = qos.get(&row.place).copied().unwrap_or(Qos::ExactlyOnce);
-            match self.unanswered(&row) {
+            let (qos, kept) = going
+                .remove(&row.place)
+                .map_or((Qos::ExactlyOnce, None), |going| (going.qos, going.message));
+            match self.unanswered(&row, kept) {
                 Some(message) => self.outbound.restore(row.turn, row.id, qos, row.phase, message),
                 None => {
                     self.metrics.mqtt.left_out(LeftOut::Forgotten);
+                    self.outbound.pass(row.turn, row.id);
                     self.let_row_go(row.place);
                 }
             }
@@ -73,39 +79,37 @@ impl Client {
             let _ = self.subscribe_sys(&services, subscription, stored.id);
             return;
         }
-        let Ok((resource, filter)) = self.target(&subscription.filter) else { return };
-        let is_shared = subscription.filter.share().is_some();
+        let Ok((resource, filter)) = self.target(&subscription.filter) else {
+            return self.context.broker.release((&stored.database, &stored.table));
+        };
         let mut cursor = Cursor::new(stored.cursor);
         let mine = |place: &&Place| place.feed == stored.feed && !place.is_record;
         let open: Vec<Place> = unanswered.iter().map(|row| row.place).collect();
         for place in open.iter().filter(mine) {
             cursor.reopen(place.sequence);
         }
-        let start = match is_shared {
-            // while it was away the others have taken its messages
-            true => Start::Now,
-            false => Start::After { epoch: stored.epoch, sequence: stored.cursor },
-        };
+        let start = Start::After { epoch: stored.epoch, sequence: stored.cursor };
         self.last_feed = stored.feed - 1;
         let place = subscribe::Place { start, is_once: false, cursor: Some(cursor) };
         let listened = self.listen(&services, &subscription, resource, filter, place);
         if let Err(reason) = listened {
             tracing::info!(client = ?self.client_id, %reason, "a subscription is not gone on with");
-            return;
+            return self.context.broker.release((&stored.database, &stored.table));
         }
         if let Some(feed) = self.feeds.get_mut(&stored.feed) {
             let places = open.iter().chain(done);
             feed.known.extend(places.filter(mine).map(|place| place.sequence));
         }
-        if is_shared {
-            self.context.broker.join(subscription.filter.whole(), self.number);
-        }
+        self.share(&subscription.filter, true);
         self.subscriptions.insert(subscription, stored.id);
     }
 
-    /// The message of a row, read from the log again.
-    fn unanswered(&self, row: &Row<Place>) -> Option<Unanswered> {
+    /// The message of a row: as it was kept, or read from the log again.
+    fn unanswered(&self, row: &Row<Place>, kept: Option<Outgoing>) -> Option<Unanswered> {
         let place = Some(row.place);
+        if let Some(message) = kept {
+            return Some(Unanswered { place, message });
+        }
         if row.phase == Phase::Released {
             let message = Outgoing {
                 topic: Text::default(),
@@ -138,6 +142,10 @@ impl Client {
             }
             !goes
         });
+        for feed in self.feeds.values().filter(|feed| feed.filter.share().is_some()) {
+            let shares = &self.context.broker.shares;
+            shares.came(feed.filter.whole(), self.number, feed.cursor.position());
+        }
         match self.shelf.put_session(&self.as_stored(None)) {
             Ok(op) => ops.push(op),
             Err(error) => tracing::error!(%error, "a session of MQTT cannot be stored"),
@@ -181,8 +189,9 @@ impl Client {
     ///
     /// # Errors
     /// Those of the store.
-    pub(super) async fn store(&mut self, closed_ms: Option<u64>) -> Result<(), StoredError> {
-        let ops = vec![self.shelf.put_session(&self.as_stored(closed_ms))?];
+    pub(super) async fn store(&mut self) -> Result<(), StoredError> {
+        let mut ops = self.keep_unanswered();
+        ops.push(self.shelf.put_session(&self.as_stored(None))?);
         stored::commit(&self.context.broker.system, ops).await
     }
 
@@ -190,12 +199,8 @@ impl Client {
     /// waits.
     pub(super) async fn finish(mut self: Box<Self>, stop: Stop) {
         let now_ms = stored::now_ms();
-        let broker = Arc::clone(&self.context.broker);
-        for (subscription, _) in self.subscriptions.iter() {
-            if subscription.filter.share().is_some() {
-                broker.part(subscription.filter.whole(), self.number);
-            }
-        }
+        self.settle_answers().await;
+        self.part_shares();
         if matches!(stop, Stop::Done { with_will: false }) {
             self.will = None;
         }
@@ -208,9 +213,49 @@ impl Client {
         }
         if let Err(error) = self.leave_stored(now_ms).await {
             tracing::error!(%error, client = ?self.client_id, "a session of MQTT cannot be stored");
+            self.context.broker.look_again(self.shelf.hash());
         }
         self.metrics.mqtt.connected.add(-1);
         self.metrics.mqtt.connected_stored.add(-i64::from(self.is_stored));
+    }
+
+    /// Whether the log tells the message of a place to a later connection: its subscription is stored.
+    pub(super) fn is_told_again(&self, place: &Place) -> bool {
+        self.feeds.get(&place.feed).is_some_and(|feed| !feed.is_once)
+    }
+
+    /// Keeps what is unanswered and will not be told again, since its subscription is gone (MQTT-3.10.4-3).
+    pub(super) fn keep_unanswered(&mut self) -> Vec<SideOp> {
+        let mut ops = Vec::new();
+        for (id, qos, phase, unanswered) in self.outbound.unanswered() {
+            let Some(place) = unanswered.place.filter(|place| !self.is_told_again(place)) else {
+                continue;
+            };
+            let turn = self.outbound.turn_of(id).unwrap_or_default();
+            let row = Row { place, id, turn, phase };
+            self.rows.insert(place, (row, false));
+            ops.push(self.shelf.put_going(&row, qos, Some(&unanswered.message)));
+        }
+        ops
+    }
+
+    /// Is away from its shared subscriptions, or takes part in them no more.
+    pub(super) fn part_shares(&self) {
+        for (subscription, _) in self.subscriptions.iter() {
+            self.share(&subscription.filter, false);
+        }
+    }
+
+    /// Takes part in a subscription, if it is a shared one, or is away from it; a client without a session is gone then.
+    pub(super) fn share(&self, filter: &Filter, is_here: bool) {
+        let feed = self.feeds.values().find(|feed| feed.filter == *filter && !feed.is_once);
+        let (Some(feed), Some(_)) = (feed, filter.share()) else { return };
+        let cursor = self.lifetime.is_durable().then(|| feed.cursor.position());
+        let (broker, table) = (&self.context.broker, subscribe::names(&feed.resource));
+        match is_here || cursor.is_some() {
+            true => broker.share(filter.whole(), self.number, Member { is_here, cursor }, table),
+            false => broker.part(filter.whole(), self.number, table),
+        }
     }
 
     async fn leave_stored(&mut self, now_ms: u64) -> Result<(), StoredError> {
@@ -228,8 +273,8 @@ impl Client {
         for (id, qos, phase, message) in self.outbound.unanswered() {
             if let Some(place) = message.place {
                 let turn = self.outbound.turn_of(id).unwrap_or_default();
-                let going: Going = (Row { place, id, turn, phase }, qos);
-                ops.push(self.shelf.put_going(&going));
+                let message = Some(&message.message).filter(|_| !self.is_told_again(&place));
+                ops.push(self.shelf.put_going(&Row { place, id, turn, phase }, qos, message));
             }
         }
         let held = self.inbound.held().iter().filter(|id| !self.held.contains_key(id));

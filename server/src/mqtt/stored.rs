@@ -4,7 +4,7 @@
 //! not done (of QoS 2 before it is sent, of QoS 1 when the connection ends). In the database of the table that a message of
 //! QoS 2 went to: its packet identifier, until it is released.
 
-use super::message::Place;
+use super::message::{Outgoing, Place};
 use bytes::{Bytes, BytesMut};
 use harper_mqtt::packet::{RetainHandling, Subscription};
 use harper_mqtt::session::{Lifetime, Phase, Row};
@@ -25,8 +25,13 @@ const SESSIONS: SideTree = SideTree("mqtt-sessions");
 const GOING: SideTree = SideTree("mqtt-going");
 /// Packet identifiers of messages of QoS 2 that came and are not released.
 const HELD: SideTree = SideTree("mqtt-held");
+/// Sessions that are closed in one commit.
+const CLOSED_AT_ONCE: usize = 256;
 /// Bytes of the hash of a client identifier.
 const HASH_BYTES: usize = 16;
+
+/// What a session is stored under.
+pub(super) type Hash = [u8; HASH_BYTES];
 
 /// Why what is stored cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -107,11 +112,28 @@ impl Session {
         Lifetime::from_seconds(self.expiry_s).ends_ms(self.closed_ms.unwrap_or(now_ms))
     }
 
+    /// Whether its time is over.
+    pub(super) fn is_over(&self, now_ms: u64) -> bool {
+        self.ends_ms(now_ms).is_some_and(|end| end <= now_ms)
+    }
+
+    /// Whether its will is to be published.
+    pub(super) fn is_will_due(&self, now_ms: u64) -> bool {
+        self.will_due_ms(now_ms).is_some_and(|due| due <= now_ms)
+    }
+
     /// When its will is to be published, not after its end (MQTT-3.1.3-9).
     pub(super) fn will_due_ms(&self, now_ms: u64) -> Option<u64> {
         let will = self.will.as_ref()?;
         let delay_s = will.delay_s.min(self.expiry_s);
         Some(self.closed_ms.unwrap_or(now_ms) + u64::from(delay_s) * 1000)
+    }
+
+    /// The client's number, with each of its subscriptions that are shared.
+    pub(super) fn shares(&self) -> impl Iterator<Item = (u64, &StoredSubscription)> {
+        let number = number(&hash(&self.client));
+        let is_shared = |one: &&StoredSubscription| one.filter.starts_with("$share/");
+        self.subscriptions.iter().filter(is_shared).map(move |one| (number, one))
     }
 
     /// The tables that it subscribes to, with their databases, once for each subscription.
@@ -138,23 +160,38 @@ impl StoredSubscription {
 #[derive(Clone)]
 pub(super) struct Shelf {
     system: Arc<Database>,
-    hash: [u8; HASH_BYTES],
+    hash: Hash,
 }
 
-/// A row of a message that goes, with its quality of service.
-pub(super) type Going = (Row<Place>, Qos);
+/// A message that goes.
+pub(super) struct Going {
+    /// Its place, and how far it is.
+    pub row: Row<Place>,
+    /// Its quality of service.
+    pub qos: Qos,
+    /// The message, where the log will not tell it again.
+    pub message: Option<Outgoing>,
+}
 
 impl Shelf {
     /// That of this client.
     pub(super) fn new(system: &Arc<Database>, client: &str) -> Self {
-        let mut hash = [0; HASH_BYTES];
-        hash.copy_from_slice(&blake3::hash(client.as_bytes()).as_bytes()[..HASH_BYTES]);
+        Self::of(system, hash(client))
+    }
+
+    /// That of the client whose identifier has this hash.
+    pub(super) fn of(system: &Arc<Database>, hash: Hash) -> Self {
         Self { system: Arc::clone(system), hash }
+    }
+
+    /// The hash of the client's identifier.
+    pub(super) fn hash(&self) -> Hash {
+        self.hash
     }
 
     /// A number for the client that is the same in every process.
     pub(super) fn number(&self) -> u64 {
-        self.hash.first_chunk().copied().map_or(0, u64::from_be_bytes)
+        number(&self.hash)
     }
 
     /// The session, if there is one.
@@ -218,12 +255,20 @@ impl Shelf {
     }
 
     /// Stores a message that goes.
-    pub(super) fn put_going(&self, (row, qos): &Going) -> SideOp {
+    pub(super) fn put_going(
+        &self,
+        row: &Row<Place>,
+        qos: Qos,
+        message: Option<&Outgoing>,
+    ) -> SideOp {
         let Row { place, id, turn, phase } = row;
         let mut value = BytesMut::with_capacity(12);
         value.extend_from_slice(&id.get().to_be_bytes());
         value.extend_from_slice(&turn.to_be_bytes());
         value.extend_from_slice(&[u8::from(*phase == Phase::Released), qos.bits()]);
+        if let Some(message) = message {
+            message.encode(&mut value);
+        }
         SideOp::Put { tree: GOING, key: self.place(place), value: value.freeze() }
     }
 
@@ -247,18 +292,19 @@ impl Shelf {
         SideOp::Delete { tree: HELD, key: self.key(&id.get().to_be_bytes()) }
     }
 
-    /// Removes all that is stored of the client, and waits until it is gone.
+    /// Removes all that is stored of the client, and waits until it is gone. The session goes last: as long as it is there,
+    /// whatever else is left is found again.
     ///
     /// # Errors
     /// The store's.
     pub(super) async fn clear(&self, store: &Store) -> Result<(), StoredError> {
-        let mut ops = vec![self.delete_session()];
-        ops.extend(self.going()?.iter().map(|(row, _)| self.delete_going(&row.place)));
-        commit(&self.system, ops).await?;
         for (id, database) in self.held(store)? {
             commit(&database, vec![self.let_go(id)]).await?;
         }
-        Ok(())
+        let mut ops: Vec<_> =
+            self.going()?.iter().map(|going| self.delete_going(&going.row.place)).collect();
+        ops.push(self.delete_session());
+        commit(&self.system, ops).await
     }
 
     fn key(&self, rest: &[u8]) -> Bytes {
@@ -269,6 +315,17 @@ impl Shelf {
         let (feed, sequence) = (place.feed.to_be_bytes(), place.sequence.to_be_bytes());
         self.key(&[&feed[..], &sequence, &[u8::from(place.is_record)]].concat())
     }
+}
+
+/// What a client, or a share, is stored under.
+pub(super) fn hash(name: &str) -> Hash {
+    let mut hash = [0; HASH_BYTES];
+    hash.copy_from_slice(&blake3::hash(name.as_bytes()).as_bytes()[..HASH_BYTES]);
+    hash
+}
+
+fn number(hash: &Hash) -> u64 {
+    hash.first_chunk().copied().map_or(0, u64::from_be_bytes)
 }
 
 /// Every session.
@@ -285,6 +342,29 @@ pub(super) fn all(system: &Database) -> Result<Vec<Session>, StoredError> {
         }
     }
     Ok(sessions)
+}
+
+/// Notes that the connections of these sessions have ended with the process that had them, and waits until that is durable: their
+/// wills, and their ends, are counted from now.
+///
+/// # Errors
+/// The store's.
+pub(super) fn close(
+    system: &Arc<Database>,
+    sessions: &mut [Session],
+    now_ms: u64,
+) -> Result<(), StoredError> {
+    let mut open: Vec<_> = sessions.iter_mut().filter(|one| one.closed_ms.is_none()).collect();
+    for some in open.chunks_mut(CLOSED_AT_ONCE) {
+        let put = |session: &mut &mut Session| {
+            session.closed_ms = Some(now_ms);
+            Shelf::new(system, &session.client).put_session(session)
+        };
+        let ops = some.iter_mut().map(put).collect::<Result<_, _>>()?;
+        let result = submit(system, ops)?.blocking_recv();
+        result.map_err(|_| harper_store::Error::Stopped)??;
+    }
+    Ok(())
 }
 
 /// Hands changes to the database's writer and waits until they are durable.
@@ -328,10 +408,12 @@ fn read_row(key: &[u8], value: &[u8]) -> Option<Going> {
     };
     let (id, rest) = value.split_first_chunk()?;
     let (turn, rest) = rest.split_first_chunk()?;
-    let [released, qos] = rest else { return None };
+    let ([released, qos], message) = rest.split_first_chunk()?;
     let phase = if *released == 1 { Phase::Released } else { Phase::Sent };
     let id = PacketId::new(u16::from_be_bytes(*id))?;
-    Some((Row { place, id, turn: u64::from_be_bytes(*turn), phase }, Qos::from_bits(*qos)?))
+    let row = Row { place, id, turn: u64::from_be_bytes(*turn), phase };
+    let message = if message.is_empty() { None } else { Some(Outgoing::decode(message)?) };
+    Some(Going { row, qos: Qos::from_bits(*qos)?, message })
 }
 
 /// Milliseconds since 1970.

@@ -50,7 +50,7 @@ impl Client {
             });
         }
         if self.keeps {
-            self.store(None).await.map_err(|error| super::client::not_stored(&error))?;
+            self.store().await.map_err(|error| super::client::not_stored(&error))?;
         }
         self.send(&Packet::Suback(Suback { id, properties: Properties::default(), reasons }));
         Ok(())
@@ -85,8 +85,8 @@ impl Client {
         let place = Place { start, is_once: is_known, cursor: None };
         let listened = self.listen(&services, &asked, resource, filter, place);
         listened.inspect_err(|_| self.unkeep(&asked.filter, is_known))?;
-        if is_shared && !is_known {
-            self.context.broker.join(asked.filter.whole(), self.number);
+        if !is_known {
+            self.share(&asked.filter, true);
         }
         self.subscriptions.insert(asked, id);
         Ok(())
@@ -179,6 +179,12 @@ impl Client {
                 true => Reason::Success,
                 false => Reason::NoSubscriptionExisted,
             });
+            if let Some(feed) = self.feeds.values().find(|feed| feed.filter == *filter)
+                && filter.share().is_some()
+            {
+                let table = names(&feed.resource);
+                self.context.broker.part(filter.whole(), self.number, table);
+            }
             self.feeds.retain(|_, feed| {
                 let stays = feed.filter != *filter;
                 if !stays && !feed.is_once && self.keeps {
@@ -186,13 +192,10 @@ impl Client {
                 }
                 stays
             });
-            if filter.share().is_some() {
-                self.context.broker.part(filter.whole(), self.number);
-            }
         }
         self.unsubscribe_sys();
         if self.keeps {
-            self.store(None).await.map_err(|error| super::client::not_stored(&error))?;
+            self.store().await.map_err(|error| super::client::not_stored(&error))?;
         }
         let unsuback = Suback { id: unsubscribe.id, properties: Properties::default(), reasons };
         self.send(&Packet::Unsuback(unsuback));

@@ -207,7 +207,7 @@ impl Broker {
             ("$SYS/broker/publish/bytes/received", payload_bytes[0]),
             ("$SYS/broker/publish/bytes/sent", payload_bytes[1]),
             ("$SYS/broker/subscriptions/count", subscriptions),
-            ("$SYS/broker/shared_subscriptions/count", self.shares_count() as u64),
+            ("$SYS/broker/shared_subscriptions/count", self.shares.count() as u64),
             ("$SYS/broker/retained messages/count", records),
         ];
         let texts = [

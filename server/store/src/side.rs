@@ -157,7 +157,8 @@ pub(crate) fn check(
     ops: &[SideOp],
     bytes_max: u64,
 ) -> Result<(), Error> {
-    if ops.iter().any(|op| !op.deletes()) && bytes(txn, side)? >= bytes_max {
+    let is_full = ops.iter().any(|op| !op.deletes()) && bytes(txn, side)? >= bytes_max;
+    if is_full && growth(txn, side, ops)? > 0 {
         return Err(Error::SideFull { max: bytes_max });
     }
     for op in ops {
@@ -171,6 +172,21 @@ pub(crate) fn check(
         }
     }
     Ok(())
+}
+
+/// Bytes that the trees hold more after the operations than before.
+fn growth(txn: &RoTxn<'_>, side: Handle, ops: &[SideOp]) -> Result<i64, Error> {
+    let mut growth = 0;
+    for op in ops {
+        let place = op.place();
+        let before = side.get(txn, &place)?.map_or(0, |value| place.len() + value.len());
+        let after = match op {
+            SideOp::Put { value, .. } | SideOp::Insert { value, .. } => place.len() + value.len(),
+            SideOp::Delete { .. } => 0,
+        };
+        growth += after as i64 - before as i64;
+    }
+    Ok(growth)
 }
 
 /// Applies what was checked; whether anything changed.

@@ -128,6 +128,12 @@ fn its_bytes_are_bounded_and_can_be_removed() {
     assert!((5..20).contains(&at), "{at}");
     let bytes = || fixture.store.as_ref().unwrap().stats()[0].side_bytes;
     assert!((40_000..60_000).contains(&bytes()), "{}", bytes());
+    // what takes no more room than it gives back goes on
+    side(&database, vec![store(ONE, &[0], &value)]).unwrap();
+    side(&database, vec![store(ONE, &[at], &value), remove(ONE, &[0])]).unwrap();
+    side(&database, vec![store(ONE, &[0], &value), remove(ONE, &[at])]).unwrap();
+    let more = side(&database, vec![store(ONE, &[at, 1], &value), remove(ONE, &[at])]);
+    assert!(matches!(more, Err(Error::SideFull { .. })), "{more:?}");
     side(&database, (0..at).map(|at| remove(ONE, &[at])).collect()).unwrap();
     assert_eq!(bytes(), 0);
     side(&database, vec![store(ONE, &[0], &value)]).unwrap();

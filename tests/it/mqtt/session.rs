@@ -127,6 +127,28 @@ fn unanswered_messages_come_again_under_their_identifiers() {
 }
 
 #[test]
+fn what_is_unanswered_outlives_its_subscription() {
+    for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {
+        for crashes in [false, true] {
+            let server = start();
+            let (mut client, _) = Mqtt::version(&server, Version::V5).lasting("d");
+            client.listen("Dog/#", qos);
+            connected(&server, "p").publish_2(message("Dog/x", "first"));
+            let sent = client.publication();
+            client.unsubscribe("Dog/#");
+            drop(client);
+            let server = if crashes { crashed(server) } else { server };
+            let mut client = resumed(&server, Version::V5);
+            let again = client.publication();
+            assert_eq!((again.delivery, &again.payload[..]), (sent.delivery, &b"first"[..]));
+            assert!(again.dup, "MQTT-3.3.1-1");
+            client.answer(&again);
+            client.silent();
+        }
+    }
+}
+
+#[test]
 fn a_publisher_s_message_is_carried_out_once_over_a_crash() {
     let server = start();
     let (mut keeper, _) = Mqtt::version(&server, Version::V5).lasting("keeper");

@@ -1,8 +1,8 @@
 use super::client::{Mqtt, connect, lasting, text};
 use super::{SCHEMA, connected, launch, start};
-use crate::harness::{Home, Server};
+use crate::harness::{Home, Server, eventually};
 use harper_mqtt::packet::{Connect, Disconnect, Packet, Will};
-use harper_mqtt::property::WILL_DELAY;
+use harper_mqtt::property::{SESSION_EXPIRY, WILL_DELAY};
 use harper_mqtt::{Binary, Properties, Qos, Reason, Version};
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
@@ -83,9 +83,34 @@ fn a_will_survives_a_crash() {
     server.signal(Signal::KILL);
     server.wait();
     let server = launch(&server.home).start();
-    crate::harness::eventually("the will", || {
+    eventually("the will", || {
         (server.client().get("/Dog/will").status == 200).then_some(())
     });
+}
+
+#[test]
+fn a_delayed_will_and_its_session_end_after_a_crash_too() {
+    let mut server = launch(&Home::with_schema(SCHEMA)).start();
+    let properties = Properties::default().with(&SESSION_EXPIRY, 2);
+    let connect = || Connect { will: Some(will(true, 1)), ..lasting(Version::V5, "mortal") };
+    let _client = open(&server, Connect { properties: properties.clone(), ..connect() });
+    server.signal(Signal::KILL);
+    server.wait();
+    let server = launch(&server.home).start();
+    eventually("the will", || (server.client().get("/Dog/will").status == 200).then_some(()));
+    eventually("the end", || (server.metric("harper_mqtt_sessions") == 0.0).then_some(()));
+}
+
+#[test]
+fn a_will_that_was_due_is_published_whoever_comes_back() {
+    let mut server = launch(&Home::with_schema(SCHEMA)).start();
+    let connect = || Connect { will: Some(will(true, 0)), ..lasting(Version::V5, "mortal") };
+    let _client = open(&server, connect());
+    server.signal(Signal::KILL);
+    server.wait();
+    let server = launch(&server.home).start();
+    let _client = open(&server, Connect { will: None, ..connect() });
+    eventually("the will", || (server.client().get("/Dog/will").status == 200).then_some(()));
 }
 
 #[test]

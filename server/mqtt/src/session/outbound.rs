@@ -68,6 +68,12 @@ impl<T> Outbound<T> {
     /// after all of them.
     pub fn restore(&mut self, turn: u64, id: PacketId, qos: Qos, phase: Phase, message: T) {
         self.window.insert(id, Slot { turn, qos, phase, is_counted: false, message });
+        self.pass(turn, id);
+    }
+
+    /// Notes a message that an earlier connection has sent and that cannot be sent again: its identifier is not the next that
+    /// is used, for the client may still take it for that message.
+    pub fn pass(&mut self, turn: u64, id: PacketId) {
         if turn > self.turn {
             self.turn = turn;
             self.last_id = id.get();
