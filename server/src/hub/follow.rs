@@ -4,7 +4,7 @@
 use super::filter::Filter;
 use super::local::{Feed, Local};
 use super::outbox::{End, What};
-use super::subscription::{Mode, Seat, Start};
+use super::subscription::{Mode, Overflow, Seat, Start};
 use super::told::{Told, Way};
 use bytes::Bytes;
 use harper_store::{
@@ -99,7 +99,7 @@ fn first(
         }
         (Start::Last(count), _) => return Ok(Some(Source::Last(count))),
     }
-    seat.mode.set(Mode::Live(last));
+    seat.live(last);
     Ok(None)
 }
 
@@ -118,6 +118,9 @@ fn fail(local: &Local, seat: &Seat, why: &str) {
 
 fn spawn(local: &Rc<Local>, feed: &Rc<Feed>, seat: &Rc<Seat>, from: Source) {
     seat.mode.set(Mode::Reading);
+    if seat.overflow == Overflow::Disconnect {
+        seat.keeper.replace(Some(local.hub.keep(feed.id)));
+    }
     let task = spawn_local(read(Rc::clone(local), Rc::clone(feed), Rc::clone(seat), from));
     seat.reading.replace(Some(task.abort_handle()));
 }
@@ -219,7 +222,7 @@ async fn log(local: &Rc<Local>, feed: &Feed, seat: &Seat, mut cursor: u64) -> Re
         cursor = read.reached;
         if cursor >= feed.position.get() {
             if seat.mode.get() == Mode::Reading {
-                seat.mode.set(Mode::Live(cursor));
+                seat.live(cursor);
             }
             return Ok(());
         }

@@ -2,9 +2,9 @@
 //! and in bytes; what finds no room is lost here, and the worker is told that something was.
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use harper_store::{Event, Reached};
-use std::sync::Arc;
+use harper_store::{Event, Reached, TableId};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::Notify;
 
@@ -34,6 +34,8 @@ pub(super) struct Inbox {
     is_behind: AtomicBool,
     /// Messages in no log that were lost here.
     lost: AtomicU64,
+    /// The tables of those that have to arrive.
+    owed: Mutex<Vec<TableId>>,
     arrived: Notify,
 }
 
@@ -43,6 +45,8 @@ pub(super) struct Lost {
     pub(super) is_behind: bool,
     /// Messages that are gone.
     pub(super) messages: u64,
+    /// The tables of those that have to arrive.
+    pub(super) owed: Vec<TableId>,
 }
 
 impl Batch {
@@ -62,6 +66,7 @@ impl Inbox {
             bytes_max: AtomicUsize::new(bytes_max),
             is_behind: AtomicBool::new(false),
             lost: AtomicU64::new(0),
+            owed: Mutex::default(),
             arrived: Notify::new(),
         })
     }
@@ -86,6 +91,12 @@ impl Inbox {
         // those that are in the log have a place there
         let messages = batch.events.iter().filter(|event| event.sequence == 0).count();
         self.lost.fetch_add(messages as u64, Ordering::Relaxed);
+        for event in batch.events.iter().filter(|event| event.sequence == 0 && is_owed(event)) {
+            let mut owed = lock(&self.owed);
+            if !owed.contains(&event.table) {
+                owed.push(event.table);
+            }
+        }
         if messages < batch.events.len() || !batch.reached.is_empty() {
             self.is_behind.store(true, Ordering::Release);
         }
@@ -108,6 +119,17 @@ impl Inbox {
         Lost {
             is_behind: self.is_behind.swap(false, Ordering::Acquire),
             messages: self.lost.swap(0, Ordering::Relaxed),
+            owed: std::mem::take(&mut *lock(&self.owed)),
         }
     }
+}
+
+/// Whether a message has to arrive where a subscription asks for that: what MQTT keeps with one begins with the quality of
+/// service that it was published with.
+pub(super) fn is_owed(event: &Event) -> bool {
+    event.extra.first().is_some_and(|qos| *qos > 0)
+}
+
+fn lock(owed: &Mutex<Vec<TableId>>) -> MutexGuard<'_, Vec<TableId>> {
+    owed.lock().unwrap_or_else(PoisonError::into_inner)
 }

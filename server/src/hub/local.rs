@@ -1,6 +1,6 @@
 //! A worker's part: its subscriptions by table and key, and the task that tells them what has come.
 
-use super::inbox::{Batch, Inbox};
+use super::inbox::{Batch, Inbox, is_owed};
 use super::lens::Wanted;
 use super::outbox::{Delivery, End, Outbox, What};
 use super::subscription::{Mode, Overflow, Seat, Subscription, Watch};
@@ -25,7 +25,7 @@ const TURN_BATCHES: usize = 8;
 
 /// The subscriptions of one worker.
 pub(crate) struct Local {
-    hub: Arc<Hub>,
+    pub(super) hub: Arc<Hub>,
     inbox: Arc<Inbox>,
     pub(super) pool: Pool,
     pub(super) metrics: Arc<WorkerMetrics>,
@@ -97,6 +97,10 @@ impl Local {
             self.metrics.realtime.dropped(Dropped::Inbox, lost.messages);
             if lost.is_behind {
                 self.feeds().iter().for_each(|feed| self.read_on(feed));
+            }
+            for table in lost.owed {
+                let feed = self.feeds.borrow().get(&table).cloned();
+                feed.iter().for_each(|feed| feed.each(|seat| self.owe(seat)));
             }
             self.wake();
         }
@@ -310,7 +314,12 @@ impl Local {
         match seat.mode.get() {
             Mode::Live(after) if sequence == 0 || sequence > after => {}
             Mode::Reading if sequence == 0 => {
-                return self.metrics.realtime.dropped(Dropped::Reading, 1);
+                self.metrics.realtime.dropped(Dropped::Reading, 1);
+                // what came before it began to listen it may miss
+                if seat.was_live.get() && is_owed(&told.event) {
+                    self.owe(seat);
+                }
+                return;
             }
             Mode::Live(_) | Mode::Reading | Mode::Ended => return,
         }
@@ -322,9 +331,16 @@ impl Local {
             follow::from_log(self, feed, seat, sequence - 1);
         } else {
             self.metrics.realtime.dropped(Dropped::Outbox, 1);
-            if seat.overflow == Overflow::Disconnect {
-                self.end(seat, End::TooSlow);
+            if is_owed(&told.event) {
+                self.owe(seat);
             }
+        }
+    }
+
+    /// A message could not be told: who must not miss one is ended, and begins anew.
+    fn owe(&self, seat: &Seat) {
+        if seat.overflow == Overflow::Disconnect {
+            self.end(seat, End::TooSlow);
         }
     }
 

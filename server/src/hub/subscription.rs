@@ -1,5 +1,6 @@
 //! One subscription: what it watches, from where on, and where it stands.
 
+use super::Keeper;
 use super::filter::Filter;
 use super::lens::Lens;
 use super::local::{Feed, Local};
@@ -29,7 +30,7 @@ pub(crate) struct Watch {
     /// How the records that are there are found: the conditions of the lens, so that an index helps. What it finds beyond
     /// the filter is left out.
     pub query: Query,
-    /// What becomes of messages in no log that find no room.
+    /// What becomes of messages in no log that find no room, and have to arrive.
     pub overflow: Overflow,
 }
 
@@ -84,6 +85,10 @@ pub(super) struct Seat {
     pub(super) outbox: Rc<Outbox>,
     pub(super) overflow: Overflow,
     pub(super) mode: Cell<Mode>,
+    /// Whether it has been live.
+    pub(super) was_live: Cell<bool>,
+    /// Has messages go through the log while it reads that.
+    pub(super) keeper: RefCell<Option<Keeper>>,
     /// Records that were told as they were after the cursor: what the log says of them up to there is known.
     pub(super) newer: RefCell<Newer>,
     /// The task that reads for it.
@@ -123,6 +128,8 @@ impl Seat {
             outbox: Rc::clone(outbox),
             overflow,
             mode: Cell::new(Mode::Reading),
+            was_live: Cell::new(false),
+            keeper: RefCell::default(),
             newer: RefCell::default(),
             reading: RefCell::default(),
             place: Cell::new(0),
@@ -143,8 +150,16 @@ impl Seat {
         newer.keys.get(key).is_some_and(|known| sequence <= *known)
     }
 
+    /// It is told of what happens from now on.
+    pub(super) fn live(&self, after: u64) {
+        self.mode.set(Mode::Live(after));
+        self.was_live.set(true);
+        self.keeper.take();
+    }
+
     /// Ends what it reads.
     pub(super) fn stop_reading(&self) {
+        self.keeper.take();
         if let Some(task) = self.reading.take() {
             task.abort();
         }

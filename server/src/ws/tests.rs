@@ -174,6 +174,9 @@ fn frames_and_messages_have_limits() {
     assert_eq!(decode(false, &[frame(0x82, 1001)]), Err(Close::TOO_LARGE));
     let parts = [frame(0x01, 1000), frame(0x00, 500), frame(0x80, 0)];
     assert!(decode(false, &parts).is_ok());
+    // a control frame is no part of the message that it comes between
+    let parts = [frame(0x01, 1000), frame(0x00, 500), frame(0x89, 1), frame(0x80, 0)];
+    assert!(decode(false, &parts).is_ok());
     assert_eq!(decode(false, &[frame(0x01, 1000), frame(0x00, 501)]), Err(Close::TOO_LARGE));
 }
 

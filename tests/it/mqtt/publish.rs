@@ -266,6 +266,30 @@ fn a_qos_2_message_that_comes_twice_is_carried_out_once() {
 }
 
 #[test]
+fn nothing_is_missed_while_a_subscription_reads_records() {
+    let server = start();
+    let client = server.client();
+    let records: Vec<_> =
+        (0..4000).map(|n| json!({"id": n.to_string(), "name": "x".repeat(500)})).collect();
+    client.put("/Dog/", &json!(records).to_string()).expect(204);
+    let mut slow = connected(&server, "slow");
+    slow.subscribe(vec![subscription("Dog/#", Qos::AtLeastOnce)]);
+    let mut publisher = connected(&server, "p");
+    for number in 0..50 {
+        publisher.publish_1(message("Dog/message", &number.to_string()));
+    }
+    let mut next = 0;
+    while next < 50 {
+        let publish = slow.publication();
+        slow.answer(&publish);
+        if &publish.topic[..] == "Dog/message" {
+            assert_eq!(publish.payload, next.to_string());
+            next += 1;
+        }
+    }
+}
+
+#[test]
 fn messages_stay_in_order() {
     let server = start();
     let mut client = connected(&server, "a");

@@ -1,8 +1,8 @@
 use super::client::{Mqtt, message, subscription};
 use super::{SCHEMA, connected, launch, start};
 use crate::harness::Home;
-use harper_mqtt::{Qos, Version};
 use harper_mqtt::packet::Packet;
+use harper_mqtt::{Qos, Version};
 use rustix::process::Signal;
 
 #[test]

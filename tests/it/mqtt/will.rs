@@ -83,9 +83,7 @@ fn a_will_survives_a_crash() {
     server.signal(Signal::KILL);
     server.wait();
     let server = launch(&server.home).start();
-    eventually("the will", || {
-        (server.client().get("/Dog/will").status == 200).then_some(())
-    });
+    eventually("the will", || (server.client().get("/Dog/will").status == 200).then_some(()));
 }
 
 #[test]

@@ -88,6 +88,42 @@ fn violations_close_with_their_codes() {
 }
 
 #[test]
+fn a_code_arrives_while_its_client_still_sends() {
+    let server = launch().set("http.webSocket.messageBytesMax=1000").start();
+    let mut socket = WebSocket::open(&server, "/Dog/", &[]);
+    let long = frame(FIN | BINARY, &[0; 400_000]);
+    let mut other = socket.wire.stream.try_clone().unwrap();
+    let writer = std::thread::spawn(move || {
+        // far beyond what the sockets hold
+        for piece in long.chunks(10_000) {
+            std::io::Write::write_all(&mut other, piece).unwrap();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    writer.join().unwrap();
+    assert_eq!(socket.close_code().0, 1009);
+    ended(&server, "violation");
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_cut_however_much_it_says() {
+    let server = launch().set("http.timeout=2s").start();
+    let mut socket = WebSocket::open(&server, "/Dog/", &[]);
+    let record = json!({"name": "x".repeat(500_000)}).to_string();
+    for key in 0..20 {
+        server.client().put(&format!("/Dog/{key}"), &record).expect(204);
+    }
+    let begun = Instant::now();
+    while server.metric("harper_websocket_open") > 0.0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it is still open");
+        // it may be cut between the look and this
+        let _ = std::io::Write::write_all(&mut socket.wire.stream, &frame(FIN | PONG, &[]));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    ended(&server, "timeout");
+}
+
+#[test]
 fn a_client_that_gives_no_sign_of_life_is_cut() {
     let server = launch().set("http.webSocket.pingInterval=1").start();
     let mut alive = WebSocket::open(&server, "/Dog/", &[]);

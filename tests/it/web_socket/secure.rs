@@ -8,6 +8,7 @@ use crate::h2::{Target, launch};
 use crate::tls::client::Tls;
 use rustix::process::Signal;
 use serde_json::Value;
+use std::time::Duration;
 
 /// SETTINGS_ENABLE_CONNECT_PROTOCOL = 1.
 const CONNECT_PROTOCOL: [u8; 6] = [0, 8, 0, 0, 0, 1];
@@ -107,6 +108,21 @@ fn who_is_refused_on_http_2_hears_why() {
     ]);
     frames.send(h2_frame(HEADERS, END_HEADERS, 7, &wrong));
     assert_eq!(frames::status(&next(&mut frames, 7, HEADERS).payload), 400, "no version");
+}
+
+#[test]
+fn a_stream_whose_client_only_talks_can_still_be_told() {
+    let target = Target::start(launch().set("http.timeout=1s"));
+    let mut frames = target.frames();
+    frames.send(h2_frame(HEADERS, END_HEADERS, 1, &asking("websocket", "/Dog/", &[])));
+    assert_eq!(frames::status(&next(&mut frames, 1, HEADERS).payload), 200);
+    for _ in 0..25 {
+        frames.send(h2_frame(DATA, 0, 1, &frame(FIN | PONG, &[])));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    target.server.client().put("/Dog/1", r#"{"name":"Rex"}"#).expect(204);
+    // it is asked for a sign of life, too
+    while message(&mut frames, 1).0 != FIN | TEXT {}
 }
 
 #[test]
