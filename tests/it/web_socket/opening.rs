@@ -1,6 +1,6 @@
 //! The opening handshake (RFC 6455 §4), and who gets no socket.
 
-use super::client::{ASKING, FIN, TEXT, WebSocket};
+use super::client::{ASKING, FIN, TEXT, WebSocket, frame};
 use super::{SCHEMA, launch, start};
 use crate::harness::client::basic;
 use crate::harness::server::{PASSWORD, USERNAME};
@@ -156,4 +156,20 @@ fn frames_that_come_before_the_answer_are_no_request() {
     drop(wire);
     server.client().get("/Dog/").expect(200);
     assert_eq!(server.metric("harper_panics_total"), 0.0);
+}
+
+#[test]
+fn what_comes_before_the_answer_opens_nothing() {
+    let server = start();
+    // whether or not the answer had to wait for a password to be checked
+    for login in ["", "Authorization: Basic bm9ib2R5Om5vbmU=\r\n"] {
+        let mut wire = server.wire();
+        let asked = format!("GET /Dog/ HTTP/1.1\r\nHost: localhost\r\n{ASKING}{login}\r\n");
+        wire.send([asked.as_bytes(), &frame(FIN | TEXT, b"early")].concat());
+        let (status, _) = wire.head().expect("an answer");
+        if status == 101 {
+            wire.closed();
+        }
+    }
+    eventually("the end", || (server.metric("harper_websocket_open") == 0.0).then_some(()));
 }
