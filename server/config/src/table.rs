@@ -205,7 +205,7 @@ pub const KEYS: &[Key] = &[
     key("mqtt.timeout", Millis, "10s", "Time for a client of MQTT to send CONNECT, and to take what it is sent.").live(),
     key("mqtt.keepAliveMax", Int(0, 65_535), "0", "The greatest Keep Alive, in seconds; a client of MQTT 5 that asks for more, or for none, is told to keep to it. 0: each client has its own, or none.").live(),
     key("mqtt.packetBytesMax", Int(1024, 268_435_455), "1048576", "Bytes of a packet that a client of MQTT sends; one that sends more is disconnected.").live(),
-    key("mqtt.receiveMaximum", Int(1, 65_535), "100", "Messages above QoS 0 that a client of MQTT may send before they are answered.").live(),
+    key("mqtt.receiveMaximum", Int(1, 65_535), "100", "Messages above QoS 0 that a client of MQTT 5 may send before they are answered.").live(),
     key("mqtt.inflightMax", Int(1, 65_535), "100", "Messages above QoS 0 that a client of MQTT is sent before it answers, or fewer if it says so.").live(),
     key("mqtt.topicAliasesMax", Int(0, 65_535), "16", "Topic aliases that a client of MQTT 5 may give, and is given.").live(),
     key("mqtt.subscriptionsMax", Int(1, 1_000_000), "1000", "Subscriptions of one MQTT session; one more is refused.").live(),

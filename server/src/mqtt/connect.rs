@@ -251,7 +251,7 @@ fn client(
         wants_problems: properties.get(&REQUEST_PROBLEM_INFORMATION) != Some(&0),
         in_aliases: InAliases::new(settings.topic_aliases_max),
         out_aliases: OutAliases::new(aliases_max.min(settings.topic_aliases_max)),
-        inbound: Inbound::new(settings.receive_maximum, HashSet::new()),
+        inbound: Inbound::new(receive_maximum(connect.version, settings), HashSet::new()),
         held: HashMap::new(),
         outbound: Outbound::new(inflight_max.min(settings.inflight_max)),
         subscriptions: Subscriptions::default(),
@@ -278,6 +278,12 @@ fn client(
         client_id,
         context,
     })
+}
+
+/// How many messages above QoS 0 a client may leave unanswered: before MQTT 5 it knows of no limit, and nothing but its
+/// identifiers is one.
+pub(super) const fn receive_maximum(version: Version, settings: &Mqtt) -> u16 {
+    if version.is_v5() { settings.receive_maximum } else { u16::MAX }
 }
 
 /// What goes for Keep Alive: only a client of MQTT 5 can be told another one (MQTT-3.1.2-21).

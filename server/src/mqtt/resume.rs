@@ -2,6 +2,7 @@
 //! `harper_mqtt::session`.
 
 use super::client::{Client, Stop};
+use super::connect;
 use super::message::{Outgoing, Place, Unanswered};
 use super::publish;
 use super::shares::Member;
@@ -53,8 +54,9 @@ impl Client {
         let limit = self.outbound.receive_maximum();
         self.outbound.resume(limit);
         self.held = self.shelf.held(&broker.store)?;
-        let settings = self.context.host.services().config.mqtt.receive_maximum;
-        self.inbound = Inbound::new(settings, self.held.keys().copied().collect());
+        let services = self.context.host.services();
+        let maximum = connect::receive_maximum(self.version, &services.config.mqtt);
+        self.inbound = Inbound::new(maximum, self.held.keys().copied().collect());
         Ok(())
     }
 

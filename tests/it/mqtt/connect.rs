@@ -2,12 +2,13 @@ use super::client::{Mqtt, connect, id, lasting, message, with_login};
 use super::{SCHEMA, VERSIONS, connected, launch, start};
 use crate::harness::server::{PASSWORD, USERNAME};
 use crate::harness::{Home, eventually};
+use bytes::BytesMut;
 use harper_mqtt::packet::{Ack, Connect, Delivery, Publish};
 use harper_mqtt::property::{
     ASSIGNED_CLIENT_ID, AUTHENTICATION_METHOD, MAXIMUM_PACKET_SIZE, RECEIVE_MAXIMUM,
     SERVER_KEEP_ALIVE, SESSION_EXPIRY, TOPIC_ALIAS_MAXIMUM,
 };
-use harper_mqtt::{Packet, Properties, Qos, Reason, Version};
+use harper_mqtt::{Packet, Properties, Qos, Reason, Version, encode};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -172,6 +173,29 @@ fn more_than_the_receive_maximum_ends_the_connection() {
         client.publish(Publish { delivery, ..message("Dog/1", "x") });
     }
     assert_eq!(client.ended().unwrap().reason, Reason::ReceiveMaximumExceeded);
+}
+
+#[test]
+fn before_mqtt_5_a_client_may_leave_any_number_unanswered() {
+    let home = Home::with_schema(SCHEMA);
+    let server = launch(&home).set("mqtt.receiveMaximum=2").start();
+    for version in [Version::V31, Version::V311] {
+        let mut client = Mqtt::version(&server, version).clean("a");
+        // more than may wait for their answers
+        let ids = || (1..=3000).map(id);
+        for delivery in [Delivery::AtLeastOnce, Delivery::ExactlyOnce] {
+            let mut bytes = BytesMut::new();
+            for id in ids() {
+                let publish = Publish { delivery: delivery(id), ..message("Dog/1", "x") };
+                encode(&Packet::Publish(publish), version, u32::MAX, &mut bytes).unwrap();
+            }
+            client.bytes(&bytes);
+            for id in ids() {
+                let (Packet::Puback(ack) | Packet::Pubrec(ack)) = client.next() else { panic!() };
+                assert_eq!(ack.id, id);
+            }
+        }
+    }
 }
 
 #[test]
