@@ -248,7 +248,10 @@ impl Client {
                 }
                 None => self.release(ack.id),
             },
-            Received::Refused(message) => self.done(&message),
+            Received::Refused(message) => {
+                self.done(&message);
+                self.send_again();
+            }
             Received::Unknown if ack.reason.is_error() => {}
             Received::Unknown => {
                 let reason = match self.version.is_v5() {

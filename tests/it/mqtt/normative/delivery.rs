@@ -100,6 +100,30 @@ fn a_message_that_a_client_refuses_does_not_come_again() {
 }
 
 #[test]
+fn a_message_that_a_client_refuses_makes_room_for_the_next_that_is_sent_again() {
+    let server = start();
+    let (mut client, _) = Mqtt::version(&server, Version::V5).lasting("d");
+    client.listen("Dog/d", Qos::ExactlyOnce);
+    let mut publisher = connected(&server, "p");
+    for _ in 0..50 {
+        publisher.publish_2(message("Dog/d", "x"));
+        client.publication();
+    }
+    drop(client);
+    let mut client = Mqtt::version(&server, Version::V5);
+    let mut asked = lasting(Version::V5, "d");
+    asked.properties.push(&RECEIVE_MAXIMUM, 10);
+    client.open(asked);
+    for _ in 0..50 {
+        let publish = client.publication();
+        assert!(publish.dup);
+        let refusal = Ack::new(publish.delivery.id().unwrap(), Reason::QuotaExceeded);
+        client.send(&Packet::Pubrec(refusal));
+    }
+    client.silent();
+}
+
+#[test]
 fn nothing_is_sent_again_on_one_connection() {
     let server = start();
     for version in VERSIONS {
