@@ -50,7 +50,7 @@ pub(super) struct Client {
     pub(super) identity: Identity,
     pub(super) lifetime: Lifetime,
     pub(super) will: Option<StoredWill>,
-    /// Seconds within which the client sends something; 0 for any time.
+    /// Seconds within which the client sends a whole packet; 0 for any time.
     pub(super) keep_alive_s: u16,
     /// The greatest packet that the client takes.
     pub(super) bytes_max: u32,
@@ -83,7 +83,7 @@ pub(super) struct Client {
     pub(super) output: BytesMut,
     /// Whether what was handed over may still be on its way through TLS.
     pub(super) is_kept_back: bool,
-    /// When something last came.
+    /// Since when the client is silent.
     pub(super) heard: Instant,
     /// When something was last taken, or began to wait.
     pub(super) taken: Instant,
@@ -238,9 +238,13 @@ impl Client {
         }
     }
 
-    /// Something came.
-    pub(super) fn heard(&mut self, count: usize) -> Result<(), Stop> {
+    /// From now on it is the client that is silent: a packet is handled, or there is room for one.
+    pub(super) fn heard(&mut self) {
         self.heard = self.context.host.now();
+    }
+
+    /// Something came.
+    pub(super) fn read(&mut self, count: usize) -> Result<(), Stop> {
         self.metrics.mqtt.received.bytes.add(count as u64);
         Ok(())
     }
@@ -283,7 +287,7 @@ impl Client {
     pub(super) fn timed(&mut self) -> Result<(), Stop> {
         let now = Instant::now();
         if silence_max(self.keep_alive_s).is_some_and(|max| now >= self.heard + max) {
-            let sentence = "nothing came for one and a half times Keep Alive";
+            let sentence = "no packet came for one and a half times Keep Alive";
             return Err(Stop::refuse(Reason::KeepAliveTimeout, sentence));
         }
         let limit = self.context.host.services().config.mqtt.timeout;

@@ -136,6 +136,7 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
             Err(stop) => return stop,
         }
         clock.set(client.deadline());
+        let takes_input = client.takes_input();
         let wake = poll_fn(|cx| {
             if ending.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Wake::Ending);
@@ -146,17 +147,19 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
             if let Poll::Ready(wrote) = poll_write(io, client, cx) {
                 return Poll::Ready(Wake::Wrote(wrote));
             }
-            if client.takes_input()
-                && let Poll::Ready(read) = poll_read(io, input, cx)
-            {
+            if takes_input && let Poll::Ready(read) = poll_read(io, input, cx) {
                 return Poll::Ready(Wake::Read(read));
             }
             poll_client(client, &mut clock, cx)
         });
-        let handled = match wake.await {
+        let wake = wake.await;
+        if !takes_input {
+            client.heard();
+        }
+        let handled = match wake {
             Wake::Ending => Err(Stop::Ending),
             Wake::Taken => Err(Stop::Taken),
-            Wake::Read(Ok(count)) if count > 0 => client.heard(count),
+            Wake::Read(Ok(count)) if count > 0 => client.read(count),
             Wake::Wrote(Ok(count)) if count > 0 => client.written(count),
             Wake::Read(_) | Wake::Wrote(_) => Err(Stop::Gone),
             Wake::Answered(answered) => client.answered(answered),
@@ -181,6 +184,7 @@ async fn handle_all(
             Some(packet) => client.handle(packet).await?,
             None => break,
         }
+        client.heard();
     }
     Ok(())
 }

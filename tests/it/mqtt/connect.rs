@@ -136,6 +136,44 @@ fn a_silent_client_is_ended_after_one_and_a_half_times_keep_alive() {
 }
 
 #[test]
+fn bytes_without_the_end_of_their_packet_are_silence() {
+    let server = start();
+    for version in VERSIONS {
+        let mut client = Mqtt::version(&server, version);
+        client.open(Connect { keep_alive_s: 1, ..connect(version, "a") });
+        let begun = Instant::now();
+        client.bytes(b"\x30\x80\x80\x10");
+        let is_ended = (0..20).any(|_| {
+            client.bytes(b"\0");
+            client.ends_within(Duration::from_millis(300))
+        });
+        let silence = begun.elapsed();
+        assert!(is_ended && silence > Duration::from_millis(1200), "{silence:?}");
+    }
+}
+
+#[test]
+fn a_client_that_the_server_does_not_read_is_not_silent() {
+    let server = start();
+    let mut client = Mqtt::version(&server, Version::V5);
+    client.open(Connect { keep_alive_s: 1, ..connect(Version::V5, "a") });
+    client.listen("Dog/#", Qos::AtMostOnce);
+    let record = format!("{{\"name\":\"{}\"}}", "x".repeat(1_000_000));
+    // more than the sockets hold
+    for key in 0..16 {
+        server.client().put(&format!("/Dog/{key}"), &record).expect(204);
+    }
+    for _ in 0..8 {
+        client.send(&Packet::Pingreq);
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let mut told = 0;
+    while told < 16 {
+        told += usize::from(matches!(client.next(), Packet::Publish(_)));
+    }
+}
+
+#[test]
 fn a_client_that_does_not_begin_is_ended() {
     let home = Home::with_schema(SCHEMA);
     let server = launch(&home).set("mqtt.timeout=300").start();
