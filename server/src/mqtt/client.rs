@@ -204,11 +204,18 @@ impl Client {
         if std::mem::replace(&mut self.generation, generation) == generation {
             return Ok(());
         }
-        let Identity::User(then) = &self.identity else { return Ok(()) };
-        let now = users.now(then);
-        let now = now.ok_or_else(|| Stop::refuse(Reason::NotAuthorized, "the login has ended"))?;
-        self.identity = Identity::User(Rc::new(now));
+        let now = self.identity_now();
+        self.identity =
+            now.ok_or_else(|| Stop::refuse(Reason::NotAuthorized, "the login has ended"))?;
         Ok(())
+    }
+
+    /// Who the client is with the rights of now; none once its login has ended.
+    pub(super) fn identity_now(&self) -> Option<Identity> {
+        let Identity::User(then) = &self.identity else { return Some(Identity::Anonymous) };
+        let services = self.context.host.services();
+        let now = services.credentials.authority.users.now(then)?;
+        Some(Identity::User(Rc::new(now)))
     }
 
     fn disconnect(&mut self, disconnect: &Disconnect) -> Stop {

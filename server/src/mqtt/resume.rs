@@ -9,6 +9,7 @@ use super::shares::Member;
 use super::stored::{self, Going, Session, StoredError, StoredSubscription};
 use super::subscribe;
 use super::sys;
+use crate::auth::Identity;
 use crate::hub::Start;
 use crate::metrics::LeftOut;
 use bytes::Bytes;
@@ -211,7 +212,9 @@ impl Client {
         let waits = |will: &stored::StoredWill| will.delay_s.min(self.lifetime.seconds()) > 0;
         let is_due = self.will.as_ref().is_some_and(|will| !is_ending && !waits(will));
         if let Some(will) = self.will.take_if(|_| is_due) {
-            publish::will(&self.context, &self.identity, self.number, &will).await;
+            // no packet has asked since rights were taken away
+            let identity = self.identity_now().unwrap_or(Identity::Anonymous);
+            publish::will(&self.context, &identity, self.number, &will).await;
         }
         if let Err(error) = self.leave_stored(now_ms).await {
             tracing::error!(%error, client = ?self.client_id, "a session of MQTT cannot be stored");

@@ -1,10 +1,12 @@
-use super::client::{Mqtt, connect, lasting, text};
+use super::client::{Mqtt, connect, lasting, text, with_login};
 use super::{SCHEMA, connected, launch, start};
+use crate::harness::server::{PASSWORD, USERNAME};
 use crate::harness::{Home, Server, eventually};
 use harper_mqtt::packet::{Connect, Disconnect, Packet, Will};
 use harper_mqtt::property::{SESSION_EXPIRY, WILL_DELAY};
 use harper_mqtt::{Binary, Properties, Qos, Reason, Version};
 use rustix::process::Signal;
+use serde_json::json;
 use std::time::{Duration, Instant};
 
 fn will(retain: bool, delay_s: u32) -> Will {
@@ -109,6 +111,36 @@ fn a_will_that_was_due_is_published_whoever_comes_back() {
     let server = launch(&server.home).start();
     let _client = open(&server, Connect { will: None, ..connect() });
     eventually("the will", || (server.client().get("/Dog/will").status == 200).then_some(()));
+}
+
+#[test]
+fn a_will_has_the_rights_of_when_it_is_published() {
+    let server =
+        launch(&Home::with_schema(SCHEMA)).set("operationsApi.network.port=127.0.0.1:0").start();
+    let operations = server.operations().login(USERNAME, PASSWORD);
+    let call = |body: serde_json::Value| operations.post("/", &body.to_string()).expect(200);
+    let rights = |may: bool| {
+        let rights = json!({"read": true, "insert": may, "update": may, "delete": may, "attribute_permissions": []});
+        json!({"data": {"tables": {"Dog": rights}}})
+    };
+    call(json!({"operation": "add_role", "role": "writer", "permission": rights(true)}));
+    for (change, status) in [
+        (json!({"operation": "list_users"}), 200),
+        (json!({"operation": "drop_user", "username": "w"}), 404),
+        (
+            json!({"operation": "alter_role", "id": "writer", "role": "writer", "permission": rights(false)}),
+            404,
+        ),
+    ] {
+        let add = json!({"operation": "add_user", "role": "writer", "username": "w", "password": "pw of w", "active": true});
+        operations.post("/", &add.to_string());
+        let client = open(&server, with_login(mortal(true), "w", "pw of w"));
+        call(change.clone());
+        drop(client);
+        eventually("the end", || (server.metric("harper_mqtt_clients") == 0.0).then_some(()));
+        server.client().get("/Dog/will").expect(status);
+        server.client().delete("/Dog/will");
+    }
 }
 
 #[test]
