@@ -1,6 +1,7 @@
 //! A table of the `system` database whose records are values of one Rust type. It is written and read whole records
 //! at a time, and its calls wait for the disk.
 
+use bytes::Bytes;
 use harper_store::{
     Attribute, Budget, Comparator, Database, Error, Filter, Key, Op, Outcome, Precondition,
     Prepared, Query, Step, Table, TableSchema, Value,
@@ -71,7 +72,8 @@ impl SystemTable {
         let schema = self.table.schema();
         let ops = keys.iter().map(|key| {
             let key = Key::from_path(&schema, key)?;
-            Ok(Op::Delete { table: self.table.clone(), key, when: Precondition::None })
+            let (table, when) = (self.table.clone(), Precondition::None);
+            Ok(Op::Delete { table, key, when, extra: Bytes::new() })
         });
         let ops = ops.collect::<Result<Vec<_>, Error>>()?;
         if ops.is_empty() {

@@ -71,7 +71,8 @@ impl Fixture {
     }
 
     fn delete(&self, key: &str) {
-        let op = Op::Delete { table: self.table.clone(), key: text(key), when: Precondition::None };
+        let (table, key, when) = (self.table.clone(), text(key), Precondition::None);
+        let op = Op::Delete { table, key, when, extra: bytes::Bytes::new() };
         self.database.commit(vec![op]).unwrap();
     }
 

@@ -63,7 +63,8 @@ impl TableResource {
             if !access.allows(Right::Delete) {
                 return Err(guard::refused(identity));
             }
-            return Ok(Op::Delete { table, key, when: Precondition::None });
+            let extra = publication.extra;
+            return Ok(Op::Delete { table, key, when: Precondition::None, extra });
         }
         let body = self.retained(services, publication).await?;
         let leave = guard::change(&access, &self.schema, &body, true);

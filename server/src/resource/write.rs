@@ -15,6 +15,7 @@ use crate::exchange::{Request, Response};
 use crate::metrics::Rejected;
 use crate::reply;
 use crate::services::Services;
+use bytes::Bytes;
 use futures_util::future::join_all;
 use harper_store::{
     Attribute, Budget, Error, Key, Op, Outcome, Precondition, Prepared, Query, Step, TableSchema,
@@ -161,7 +162,8 @@ pub(crate) async fn delete(
     let media = Media::negotiate(&request.head.headers)?;
     let when = etag::precondition(&request.head.headers);
     let table = resource.table.clone();
-    let outcomes = commit(resource, services, vec![Op::Delete { table, key, when }]).await?;
+    let op = Op::Delete { table, key, when, extra: Bytes::new() };
+    let outcomes = commit(resource, services, vec![op]).await?;
     let existed = outcomes.first().is_some_and(|outcome| outcome.existed);
     reply::value(StatusCode::OK, media, existed.to_string().as_bytes())
 }
@@ -308,7 +310,8 @@ async fn delete_found(
 ) -> Answer<bool> {
     let deletions = found.iter().map(|(key, version)| {
         let (table, when) = (resource.table.clone(), Precondition::VersionIn(vec![*version]));
-        commit(resource, services, vec![Op::Delete { table, key: key.clone(), when }])
+        let op = Op::Delete { table, key: key.clone(), when, extra: Bytes::new() };
+        commit(resource, services, vec![op])
     });
     let mut deleted = false;
     for answer in join_all(deletions).await {

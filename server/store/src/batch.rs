@@ -24,7 +24,6 @@ use crate::ledger::Ledger;
 use crate::log;
 use crate::merge::merge;
 use crate::observer::{Event, Interest, Operation};
-use crate::precondition::Precondition;
 use crate::record::{self, HEADER_BYTES, Meta, Record};
 use crate::schema::Kind;
 use crate::table::{Table, TableState};
@@ -91,7 +90,8 @@ impl Write<'_> {
             body,
             is_content: body.is_some() && meta.is_content(),
             expires_ms: body.map_or(0, |_| meta.expires_ms),
-            extra: body.map_or(&[], |_| extra),
+            // a record that is read for its body has this beside it
+            extra: if body.is_none() && *operation == Operation::Put { &[] } else { extra },
         }
     }
 
@@ -149,7 +149,14 @@ impl Applier {
                 when.check(old.as_ref())?;
                 self.write(txn, ledger, table, key, body, old, Mode::Merge)
             }
-            Op::Delete { table, key, when } => self.delete(txn, ledger, table, key, when),
+            Op::Delete { table, key, when, extra } => {
+                let old = self.load(txn, table, key)?;
+                when.check(old.as_ref())?;
+                if old.is_none() && extra.is_empty() {
+                    return Ok(outcome(key, Meta::default(), None));
+                }
+                self.remove(txn, ledger, table, key, old, extra)
+            }
             Op::Message { table, key, message } => self.message(txn, ledger, table, key, message),
             Op::Expire { table, key } => self.expire(txn, ledger, table, key),
         }
@@ -285,22 +292,6 @@ impl Applier {
         Ok(outcome(key, meta, None))
     }
 
-    fn delete(
-        &mut self,
-        txn: &mut RwTxn<'_>,
-        ledger: &mut Ledger,
-        table: &Table,
-        key: &Key,
-        when: &Precondition,
-    ) -> Result<Outcome, Error> {
-        let old = self.load(txn, table, key)?;
-        when.check(old.as_ref())?;
-        let Some(previous) = old else {
-            return Ok(outcome(key, Meta::default(), None));
-        };
-        self.remove(txn, ledger, table, key, previous)
-    }
-
     fn expire(
         &mut self,
         txn: &mut RwTxn<'_>,
@@ -313,22 +304,23 @@ impl Applier {
             return Ok(outcome(key, Meta::default(), None));
         }
         let expired = record::read(&self.old)?.meta;
-        self.remove(txn, ledger, table, key, expired)
+        self.remove(txn, ledger, table, key, Some(expired), &Bytes::new())
     }
 
-    /// Removes the record that was loaded.
+    /// Removes the record that was loaded, if there was one, and tells of it.
     fn remove(
         &mut self,
         txn: &mut RwTxn<'_>,
         ledger: &mut Ledger,
         table: &Table,
         key: &Key,
-        previous: Meta,
+        previous: Option<Meta>,
+        extra: &Bytes,
     ) -> Result<Outcome, Error> {
         let version = ledger.version();
         let meta = Meta {
             version,
-            created_ms: previous.created_ms,
+            created_ms: previous.map_or(0, |previous| previous.created_ms),
             updated_ms: hlc::now_ms(),
             sequence: ledger.sequence(txn, table.id())?,
             ..Meta::default()
@@ -337,10 +329,10 @@ impl Applier {
         self.update_indexes(txn, &state, key, None)?;
         self.update_expiry(txn, &state, key, 0)?;
         table.records().delete(txn, key.as_bytes())?;
-        let (body, extra) = (Body::None, &Bytes::new());
+        let body = Body::None;
         let write = Write { operation: Operation::Delete, key, meta: &meta, body, extra };
         self.log(txn, ledger, table, &write)?;
-        Ok(outcome(key, meta, Some(previous)))
+        Ok(outcome(key, meta, previous))
     }
 
     fn update_expiry(

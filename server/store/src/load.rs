@@ -59,7 +59,8 @@ pub(crate) fn bytes(transaction: &Transaction) -> usize {
         Op::Message { key, message, .. } => {
             key.as_bytes().len() + message.body.len() + message.extra.len()
         }
-        Op::Delete { key, .. } | Op::Expire { key, .. } => key.as_bytes().len(),
+        Op::Delete { key, extra, .. } => key.as_bytes().len() + extra.len(),
+        Op::Expire { key, .. } => key.as_bytes().len(),
     };
     let Transaction { ops, side } = transaction;
     let ops: usize = ops.iter().map(|op| size_of::<Op>() + one(op)).sum();

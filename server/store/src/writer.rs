@@ -78,6 +78,9 @@ pub enum Op {
         key: Key,
         /// What must hold of the record that is there.
         when: Precondition,
+        /// What is told beside it, as in [`Message::extra`]. If there is something to tell, it is
+        /// told of a record that is not there, too.
+        extra: Bytes,
     },
     /// Appends a message to the table's change log; no record changes.
     Message {

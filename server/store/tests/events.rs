@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use common::{attribute, commit, delete, events, insert, key, options, patch, put, schema};
 use harper_store::{
-    Database, Error, Event, Hooks, Interest, Kind, Message, Observer, Observing, Op, Options,
-    Prepared, Reached, Store, Stretch, Table, TableId,
+    Database, Error, Event, Hooks, Interest, Kind, Message, Observer, Observing, Op, Operation,
+    Options, Precondition, Prepared, Reached, Store, Stretch, Table, TableId,
 };
 use tempfile::TempDir;
 
@@ -214,7 +214,7 @@ fn the_log_keeps_bodies_for_a_durable_interest_alone() {
         let body = Prepared::put(&table.schema(), body.as_bytes()).unwrap();
         let body = body.with_extra(Bytes::from(vec![n])).unwrap();
         let (table, key) = (table.clone(), key(table, "a"));
-        let when = harper_store::Precondition::None;
+        let when = Precondition::None;
         commit(database, Op::Put { table, key, body, when }).unwrap();
     }
     let (told, _) = notebook.take();
@@ -240,7 +240,7 @@ fn what_is_told_beside_a_record_is_kept_with_it_until_the_next_write() {
     assert!(body(65_536).is_err());
     for bytes in [65_535, 3] {
         let (table, key) = (table.clone(), key(table, "a"));
-        let when = harper_store::Precondition::None;
+        let when = Precondition::None;
         let op = Op::Put { table, key, body: body(bytes).unwrap(), when };
         commit(database, op).unwrap();
         let (told, _) = notebook.take();
@@ -257,6 +257,27 @@ fn what_is_told_beside_a_record_is_kept_with_it_until_the_next_write() {
     let (told, _) = notebook.take();
     assert_eq!(texts(&told), [r#"3 Put a {"id":"a","n":1,"m":1}"#]);
     assert!(told[0].extra.is_empty() && logged(&fixture, 2)[0].extra.is_empty());
+}
+
+#[test]
+fn what_is_told_beside_a_deletion_is_told_of_what_is_not_there_too() {
+    let fixture = fixture(Interest::Bodies, options());
+    let Fixture { database, table, notebook, .. } = &fixture;
+    let deletion = |extra: &'static str| {
+        let (table, key) = (table.clone(), key(table, "a"));
+        Op::Delete { table, key, when: Precondition::None, extra: extra.into() }
+    };
+    commit(database, put(table, "a", "{}")).unwrap();
+    notebook.take();
+    for existed in [true, false] {
+        let outcome = commit(database, deletion("beside")).unwrap();
+        assert_eq!((outcome.existed, outcome.previous_version.is_some()), (existed, existed));
+        let (told, _) = notebook.take();
+        assert_eq!((told[0].operation, &told[0].extra[..]), (Operation::Delete, &b"beside"[..]));
+        assert_eq!(logged(&fixture, told[0].sequence - 1), told);
+    }
+    assert!(!commit(database, deletion("")).unwrap().existed);
+    assert!(notebook.take().0.is_empty());
 }
 
 #[test]

@@ -74,7 +74,8 @@ pub(crate) fn insert(table: &Table, body: &str) -> Op {
 }
 
 pub(crate) fn delete(table: &Table, id: &str) -> Op {
-    Op::Delete { table: table.clone(), key: key(table, id), when: Precondition::None }
+    let (table, key) = (table.clone(), key(table, id));
+    Op::Delete { table, key, when: Precondition::None, extra: bytes::Bytes::new() }
 }
 
 pub(crate) fn commit(database: &Database, op: Op) -> Result<Outcome, Error> {

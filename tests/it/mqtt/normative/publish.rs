@@ -58,6 +58,59 @@ fn a_retained_message_takes_the_place_of_the_one_before() {
 }
 
 #[test]
+fn an_empty_retained_message_is_told_whether_it_deletes_something_or_not() {
+    let server = start();
+    for version in VERSIONS {
+        let mut client = Mqtt::version(&server, version).clean("a");
+        client.listen("Dog/1", Qos::ExactlyOnce);
+        let mut publisher = Mqtt::version(&server, version).clean("p");
+        for is_there in [true, false] {
+            if is_there {
+                publisher.publish(retained("Dog/1", "{}"));
+                client.publication();
+            }
+            publisher.publish_1(retained("Dog/1", ""));
+            let publish = client.publication();
+            assert_eq!((&*publish.topic, publish.retain), ("Dog/1", false));
+            assert_eq!(
+                (&publish.payload[..], publish.delivery.qos()),
+                (&b""[..], Qos::AtLeastOnce)
+            );
+            client.answer(&publish);
+        }
+        publisher.publish(retained("Dog/1", ""));
+        assert_eq!(client.publication().delivery, Delivery::AtMostOnce);
+    }
+}
+
+#[test]
+fn an_empty_retained_message_has_all_that_a_message_has() {
+    let server = start();
+    let mut client = connected(&server, "a");
+    client.subscribe(vec![Subscription {
+        no_local: true,
+        retain_as_published: true,
+        ..subscription("Dog/1", Qos::ExactlyOnce)
+    }]);
+    let mut publisher = connected(&server, "p");
+    let properties = Properties::default().with(&USER_PROPERTY, (text("k"), text("1")));
+    for is_there in [true, false] {
+        if is_there {
+            client.publish_1(retained("Dog/1", "{}"));
+        }
+        publisher.publish_1(Publish { properties: properties.clone(), ..retained("Dog/1", "") });
+        let publish = client.publication();
+        assert_eq!((publish.retain, &publish.properties), (true, &properties));
+        client.answer(&publish);
+        if is_there {
+            client.publish_1(retained("Dog/1", "{}"));
+        }
+        client.publish_1(retained("Dog/1", ""));
+        client.silent();
+    }
+}
+
+#[test]
 fn the_retain_flag_is_passed_on_to_who_wants_it() {
     let server = start();
     let mut client = connected(&server, "a");
