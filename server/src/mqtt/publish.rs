@@ -65,7 +65,8 @@ impl Client {
         let properties = &publish.properties;
         let coming = Coming {
             topic,
-            payload: publish.payload.clone(),
+            // a part of what was read at once would keep all of it, which nothing counts
+            payload: Bytes::copy_from_slice(&publish.payload),
             content_type: properties.get(&CONTENT_TYPE).map(ToString::to_string),
             is_retained: publish.retain,
             expiry_s: properties.get(&MESSAGE_EXPIRY).copied(),

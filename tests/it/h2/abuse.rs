@@ -237,12 +237,6 @@ fn drips(mut frames: Frames, next: impl Fn(usize) -> Vec<u8>) -> Frames {
     frames
 }
 
-fn resident_bytes(server: &Server) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
-}
-
 /// Asks again and again until it is over; the longest time that took.
 fn other_client(server: &Server, is_over: &AtomicBool) -> Duration {
     let mut longest = Duration::ZERO;
@@ -276,7 +270,7 @@ fn nobody_else_suffers() {
     client.put("/Dog/big", &format!(r#"{{"name":"{}"}}"#, "x".repeat(1 << 20))).expect(204);
     // what a first turn allocates is kept for later ones
     run(&target, &PROBES[0]).unwrap();
-    let before = resident_bytes(&target.server);
+    let before = target.server.resident_bytes();
     let (is_over, faults) = (AtomicBool::new(false), Mutex::new(Vec::new()));
     let next = AtomicUsize::new(0);
     let longest = std::thread::scope(|scope| {
@@ -297,7 +291,7 @@ fn nobody_else_suffers() {
         is_over.store(true, Ordering::Relaxed);
         other.join().unwrap()
     });
-    let growth = resident_bytes(&target.server).saturating_sub(before);
+    let growth = target.server.resident_bytes().saturating_sub(before);
     let faults = faults.into_inner().unwrap();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     assert!(longest < LATENCY_MAX, "another client waited for {longest:?}");

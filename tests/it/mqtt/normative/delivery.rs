@@ -3,9 +3,10 @@
 use super::super::client::{Mqtt, connect, id, lasting, message};
 use super::super::{SCHEMA, VERSIONS, connected, launch, start};
 use crate::harness::{Home, eventually};
+use bytes::BytesMut;
 use harper_mqtt::packet::{Ack, Connect, Delivery, Packet, Publish};
 use harper_mqtt::property::{MESSAGE_EXPIRY, RECEIVE_MAXIMUM};
-use harper_mqtt::{Properties, Qos, Reason, Version};
+use harper_mqtt::{Properties, Qos, Reason, Version, encode};
 use std::time::Duration;
 
 fn expiring(topic: &str, payload: &str, seconds: u32) -> Publish {
@@ -190,6 +191,31 @@ fn a_client_that_takes_nothing_is_ended() {
         server.client().put(&format!("/Dog/{key}"), &record).expect(204);
     }
     eventually("the end", || (server.metric("harper_mqtt_clients") == 0.0).then_some(()));
+}
+
+#[test]
+fn a_message_that_waits_keeps_nothing_of_what_came_with_it() {
+    let server = start();
+    let mut client = connected(&server, "stuck");
+    client.listen("Dog/#", Qos::AtLeastOnce);
+    let mut publisher = connected(&server, "p");
+    let large = Packet::Publish(message("Nothing/1", &"x".repeat(1_000_000)));
+    let mut bytes = BytesMut::new();
+    let mut both = |number: u16| {
+        let delivery = Delivery::AtLeastOnce(id(number));
+        let small = Packet::Publish(Publish { delivery, ..message("Dog/1", "small") });
+        bytes.clear();
+        for packet in [&large, &small] {
+            encode(packet, Version::V5, u32::MAX, &mut bytes).unwrap();
+        }
+        publisher.bytes(&bytes);
+        assert!(matches!(publisher.next(), Packet::Puback(_)));
+    };
+    both(1);
+    let before = server.resident_bytes();
+    (2..=150).for_each(both);
+    let growth = server.resident_bytes().saturating_sub(before);
+    assert!(growth < 50_000_000, "{growth}");
 }
 
 #[test]
