@@ -7,6 +7,7 @@ use crate::resource::failure::store_failure;
 use harper_mqtt::packet::{Ack, Delivery, Packet};
 use harper_mqtt::property::REASON_STRING;
 use harper_mqtt::{PacketId, Properties, Reason, Text};
+use harper_store::TableId;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::sync::oneshot;
@@ -19,9 +20,17 @@ pub(super) struct Waiting {
     /// What is answered.
     pub question: Question,
     /// The write that it waits for; none when it is known what came of it.
-    pub write: Option<oneshot::Receiver<Written>>,
+    pub write: Option<Write>,
     /// Why it is refused.
     pub failure: Option<Box<Refusal>>,
+}
+
+/// A write under way.
+pub(super) struct Write {
+    /// What comes of it.
+    pub written: oneshot::Receiver<Written>,
+    /// The table that it is told of; none for what nobody is told.
+    pub table: Option<TableId>,
 }
 
 /// Why a message is refused.
@@ -69,7 +78,7 @@ impl Client {
         let Some(first) = self.answers.front_mut() else { return Poll::Pending };
         let written = match &mut first.write {
             None => Ok(()),
-            Some(write) => match Pin::new(write).poll(cx) {
+            Some(write) => match Pin::new(&mut write.written).poll(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(written) => written.unwrap_or(Err(harper_store::Error::Stopped)),
             },
@@ -86,6 +95,12 @@ impl Client {
             }
         };
         Poll::Ready(Answered { question, failure })
+    }
+
+    /// Whether a write of this client to a table is under way.
+    pub(super) fn is_writing(&self, table: TableId) -> bool {
+        let mut writes = self.answers.iter().filter_map(|waiting| waiting.write.as_ref());
+        writes.any(|write| write.table == Some(table))
     }
 
     /// Answers.

@@ -1,6 +1,6 @@
 //! Messages from clients: PUBLISH, and wills.
 
-use super::answer::{Question, Refusal, Waiting, Written, refusal};
+use super::answer::{Question, Refusal, Waiting, Write, Written, refusal};
 use super::client::{Client, Stop};
 use super::drive::Context;
 use super::message::Extra;
@@ -32,7 +32,7 @@ struct Coming<'a> {
 }
 
 /// What a message waits for, or why it is refused.
-type Begun = Result<Option<oneshot::Receiver<Written>>, Box<Refusal>>;
+type Begun = Result<Option<Write>, Box<Refusal>>;
 
 impl Client {
     /// PUBLISH.
@@ -85,7 +85,8 @@ impl Client {
             side.push(self.shelf.hold(id));
             self.held.insert(id, Arc::clone(&resource.database));
         }
-        submit(services, &resource, op, side).map(Some)
+        let written = submit(services, &resource, op, side)?;
+        Ok(Some(Write { written, table: Some(resource.table.identity()) }))
     }
 
     /// Tells a message at once that has to go through no log.
@@ -95,7 +96,9 @@ impl Client {
         resource: &TableResource,
         op: Op,
     ) -> Option<Op> {
-        let is_logged = self.context.broker.keeps(resource.table.identity());
+        let table = resource.table.identity();
+        // what a write is under way for would be told after it (MQTT-4.6.0-5, MQTT-4.6.0-6)
+        let is_logged = self.context.broker.keeps(table) || self.is_writing(table);
         match op {
             Op::Message { table, key, message } if !is_logged => {
                 services.subscriptions.publish(Event {
@@ -123,7 +126,8 @@ impl Client {
             Some(database) => {
                 let side = vec![self.shelf.let_go(ack.id)];
                 let outcome = stored::submit(&database, side);
-                Some(outcome.map_err(|error| super::client::not_stored(&error))?)
+                let written = outcome.map_err(|error| super::client::not_stored(&error))?;
+                Some(Write { written, table: None })
             }
             None => None,
         };
