@@ -118,7 +118,7 @@ fn fail(local: &Local, seat: &Seat, why: &str) {
 
 fn spawn(local: &Rc<Local>, feed: &Rc<Feed>, seat: &Rc<Seat>, from: Source) {
     seat.mode.set(Mode::Reading);
-    if seat.overflow == Overflow::Disconnect {
+    if seat.overflow.get() == Overflow::Disconnect {
         seat.keeper.replace(Some(local.hub.keep(feed.id)));
     }
     let task = spawn_local(read(Rc::clone(local), Rc::clone(feed), Rc::clone(seat), from));

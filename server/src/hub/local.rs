@@ -339,7 +339,7 @@ impl Local {
 
     /// A message could not be told: who must not miss one is ended, and begins anew.
     fn owe(&self, seat: &Seat) {
-        if seat.overflow == Overflow::Disconnect {
+        if seat.overflow.get() == Overflow::Disconnect {
             self.end(seat, End::TooSlow);
         }
     }

@@ -70,6 +70,13 @@ pub(crate) struct Subscription {
     pub(super) seat: Rc<Seat>,
 }
 
+impl Subscription {
+    /// Another thing becomes of messages in no log that find no room.
+    pub(crate) fn set_overflow(&self, overflow: Overflow) {
+        self.seat.overflow.set(overflow);
+    }
+}
+
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.local.leave(&self.feed, &self.seat);
@@ -83,7 +90,7 @@ pub(super) struct Seat {
     pub(super) lens: Rc<dyn Lens>,
     pub(super) query: Query,
     pub(super) outbox: Rc<Outbox>,
-    pub(super) overflow: Overflow,
+    pub(super) overflow: Cell<Overflow>,
     pub(super) mode: Cell<Mode>,
     /// Whether it has been live.
     pub(super) was_live: Cell<bool>,
@@ -126,7 +133,7 @@ impl Seat {
             lens,
             query,
             outbox: Rc::clone(outbox),
-            overflow,
+            overflow: Cell::new(overflow),
             mode: Cell::new(Mode::Reading),
             was_live: Cell::new(false),
             keeper: RefCell::default(),

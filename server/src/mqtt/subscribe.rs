@@ -27,7 +27,7 @@ pub(super) struct Feed {
     /// How its events are looked at.
     pub lens: Rc<dyn Lens>,
     /// Keeps it going.
-    pub _listening: Listening,
+    pub listening: Listening,
     /// How far it has come in the table's log.
     pub cursor: Cursor,
     /// Places after the cursor that are done, or sent already.
@@ -74,7 +74,7 @@ impl Client {
             RetainHandling::Never => false,
         };
         if is_known && !tells_records {
-            self.subscriptions.insert(asked, id);
+            self.enter(asked, id);
             return Ok(());
         }
         let start = if tells_records { Start::Current } else { Start::Now };
@@ -88,8 +88,16 @@ impl Client {
         if !is_known {
             self.share(&asked.filter, true);
         }
-        self.subscriptions.insert(asked, id);
+        self.enter(asked, id);
         Ok(())
+    }
+
+    /// Takes a subscription in, in place of one with the same filter.
+    fn enter(&mut self, subscription: Subscription, id: Option<u32>) {
+        for feed in self.feeds.values().filter(|feed| feed.filter == subscription.filter) {
+            feed.listening.set_overflow(overflow(subscription.qos));
+        }
+        self.subscriptions.insert(subscription, id);
     }
 
     fn unkeep(&self, filter: &topic::Filter, is_known: bool) {
@@ -142,11 +150,7 @@ impl Client {
         })?;
         let number = self.last_feed + 1;
         watch.tag = number;
-        // a message that has to arrive is not left out: the client comes back for it
-        watch.overflow = match subscription.qos {
-            Qos::AtMostOnce => Overflow::Drop,
-            Qos::AtLeastOnce | Qos::ExactlyOnce => Overflow::Disconnect,
-        };
+        watch.overflow = overflow(subscription.qos);
         let cursor = match cursor {
             Some(cursor) => cursor,
             None => Cursor::new(last_sequence(&resource)?),
@@ -162,7 +166,7 @@ impl Client {
             filter: subscription.filter.clone(),
             resource,
             lens,
-            _listening: listening,
+            listening,
             cursor,
             known: HashSet::new(),
             is_once,
@@ -224,6 +228,14 @@ fn last_sequence(resource: &TableResource) -> Result<u64, Reason> {
         tracing::error!(%error, "a table cannot be subscribed to");
         Reason::UnspecifiedError
     })
+}
+
+/// A message that has to arrive is not left out: the client comes back for it.
+fn overflow(qos: Qos) -> Overflow {
+    match qos {
+        Qos::AtMostOnce => Overflow::Drop,
+        Qos::AtLeastOnce | Qos::ExactlyOnce => Overflow::Disconnect,
+    }
 }
 
 fn granted(qos: Qos) -> Reason {
