@@ -162,6 +162,10 @@ impl Client {
             _ => Reason::UnspecifiedError,
         })?;
         self.last_feed = number;
+        if is_once {
+            // what the one before has not told yet, this one tells
+            self.feeds.retain(|_, feed| !feed.is_once || feed.filter != subscription.filter);
+        }
         let feed = Feed {
             filter: subscription.filter.clone(),
             resource,

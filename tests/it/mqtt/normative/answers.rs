@@ -90,6 +90,27 @@ fn a_subscription_in_place_of_the_same_loses_nothing() {
 }
 
 #[test]
+fn a_subscription_made_again_and_again_reads_the_records_once_at_a_time() {
+    let server = start();
+    let record = format!("{{\"name\":\"{}\"}}", "x".repeat(5000));
+    for key in 0..400 {
+        server.client().put(&format!("/Dog/{key}"), &record).expect(204);
+    }
+    let mut client = connected(&server, "a");
+    for _ in 0..50 {
+        let subscriptions = vec![subscription("Dog/#", Qos::AtLeastOnce)];
+        let properties = Properties::default();
+        client.send(&Packet::Subscribe(Subscribe { id: id(9), properties, subscriptions }));
+    }
+    let mut answers = 0;
+    while answers < 50 {
+        answers += usize::from(matches!(client.next(), Packet::Suback(_)));
+    }
+    let open = server.metric("harper_realtime_subscriptions{protocol=\"mqtt\"}");
+    assert!(open <= 2.0, "{open}");
+}
+
+#[test]
 fn what_was_begun_is_completed_after_unsubscribe() {
     let server = start();
     let mut client = connected(&server, "a");
