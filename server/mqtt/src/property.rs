@@ -10,6 +10,9 @@ use crate::topic;
 use bytes::Bytes;
 use std::marker::PhantomData;
 
+/// Properties of a packet, or of its will: in memory each takes many times the five bytes that it may have.
+const PROPERTIES_MAX: usize = 1024;
+
 /// A Variable Byte Integer as the value of a property.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Varint(pub u32);
@@ -278,7 +281,7 @@ impl Properties {
     /// The properties that these bytes are, without a length.
     ///
     /// # Errors
-    /// When they break a rule, or may not stand at `place`.
+    /// When they break a rule, may not stand at `place`, or are more than are taken.
     pub fn parse(bytes: Bytes, place: Place) -> Result<Self, Error> {
         let mut reader = Reader::new(bytes);
         let mut found = Vec::new();
@@ -296,6 +299,10 @@ impl Properties {
                 return Err(Error::protocol("a property stands twice"));
             }
             seen |= bit;
+            if found.len() == PROPERTIES_MAX {
+                let what = "there are too many properties";
+                return Err(Error { reason: Reason::QuotaExceeded, what });
+            }
             let value = row.shape.read(&mut reader)?;
             row.rule.check(&value)?;
             found.push((row.id, value));

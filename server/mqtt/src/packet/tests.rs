@@ -113,6 +113,21 @@ fn a_subscriber_s_copy_is_the_packet() {
 }
 
 #[test]
+fn more_properties_than_are_taken_are_refused() {
+    let connect = |count: usize| {
+        let properties = "2600000000".repeat(count);
+        let len = properties.len() / 2;
+        let len = format!("{:02x}{:02x}", len & 0x7f | 0x80, len >> 7);
+        let body = format!(r#"0004"MQTT" 05 02 003c {len} {properties} 0001"a""#);
+        let whole = bytes(&body).len();
+        format!("10 {:02x}{:02x} {body}", whole & 0x7f | 0x80, whole >> 7)
+    };
+    decode(&mut Decoder::server(1 << 20), &connect(1024)).unwrap();
+    let refused = decode(&mut Decoder::server(1 << 20), &connect(1025)).unwrap_err();
+    assert_eq!(refused.reason, crate::Reason::QuotaExceeded);
+}
+
+#[test]
 fn explanations_are_left_out_when_they_do_not_fit() {
     use crate::property::{REASON_STRING, USER_PROPERTY};
     use crate::{Properties, Reason, Text, packet::Ack};
