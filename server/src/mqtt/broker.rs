@@ -38,6 +38,8 @@ pub(crate) struct Broker {
     sessions: AtomicUsize,
     /// Shared subscriptions.
     pub(super) shares: Shares,
+    /// Bytes of packets that clients send before they are let in.
+    pub(super) entering: Arc<AtomicUsize>,
     /// What knows an authentication method.
     pub(super) authenticators: ArcSwap<Vec<Arc<dyn Authenticator>>>,
     /// When a session is gone on with.
@@ -97,6 +99,7 @@ impl Broker {
             kept: Mutex::default(),
             sessions: AtomicUsize::new(0),
             shares: Shares::default(),
+            entering: Arc::default(),
             authenticators: ArcSwap::default(),
             pace: Pace::new(),
             due: Mutex::default(),

@@ -8,6 +8,7 @@ use super::connect;
 use super::enter::{self, Entrance};
 use super::message::Staged;
 use crate::auth::Identity;
+use crate::exchange::Held;
 use crate::hub::Delivery;
 use crate::metrics::Closed;
 use crate::route::OwnRoutes;
@@ -27,7 +28,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Sleep, timeout};
 
-/// Bytes of a CONNECT: it comes from anybody.
+/// Bytes of a CONNECT: it comes from anybody, and its identifier, user name, password and will may have 64 KiB each.
 const CONNECT_BYTES_MAX: u32 = 256 * 1024;
 /// Bytes that are read at once.
 const READ_BYTES: usize = 16 * 1024;
@@ -88,7 +89,13 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let limit = services.config.mqtt.timeout;
     let mut input = BytesMut::new();
     let mut decoder = Decoder::server(CONNECT_BYTES_MAX);
-    let mut entrance = Entrance { io: &mut io, decoder: &mut decoder, input: &mut input };
+    let entrance = Entrance {
+        io: &mut io,
+        decoder: &mut decoder,
+        input: &mut input,
+        held: Held::default(),
+        total: Arc::clone(&context.broker.entering),
+    };
     let entered = tokio::select! {
         entered = timeout(limit, entrance.enter(&context)) => entered,
         () = &mut ending => return Closed::Drain,

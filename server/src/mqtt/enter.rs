@@ -4,19 +4,31 @@
 use super::authenticate::{Dialogue, Proof, Said};
 use super::connect::{self, Admitted};
 use super::drive::{Context, last_word, poll_read};
+use crate::exchange::Held;
 use crate::metrics::Closed;
 use bytes::BytesMut;
 use harper_mqtt::packet::{Auth, Connack, Connect};
 use harper_mqtt::property::{AUTHENTICATION_DATA, AUTHENTICATION_METHOD};
 use harper_mqtt::{Binary, Decoder, Error, Packet, Reason, Version, encode};
 use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+/// Bytes of a packet that are not counted: the number of connections bounds them.
+const UNCOUNTED_BYTES: usize = 16 * 1024;
+/// Bytes that clients may send, all together, before they are let in.
+const ENTERING_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A connection whose client is not known yet.
 pub(super) struct Entrance<'a, S> {
     pub(super) io: &'a mut S,
     pub(super) decoder: &'a mut Decoder,
     pub(super) input: &'a mut BytesMut,
+    /// The share of `total` that has come of a packet.
+    pub(super) held: Held,
+    /// Bytes of all that are not let in yet.
+    pub(super) total: Arc<AtomicUsize>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Entrance<'_, S> {
@@ -25,7 +37,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Entrance<'_, S> {
     /// # Errors
     /// How the connection has ended; the client has been told.
     pub(super) async fn enter(
-        &mut self,
+        mut self,
         context: &Context,
     ) -> Result<(Box<Connect>, Admitted), Closed> {
         let connect = match self.next().await {
@@ -114,6 +126,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Entrance<'_, S> {
             let read = poll_fn(|cx| poll_read(self.io, self.input, cx)).await;
             if !read.is_ok_and(|count| count > 0) {
                 return Ok(None);
+            }
+            let bytes = self.input.len();
+            let is_small = bytes <= UNCOUNTED_BYTES;
+            if !is_small && !self.held.raise_to(bytes, &self.total, ENTERING_BYTES_MAX) {
+                let what = "clients that are not known yet send more than the server holds";
+                return Err(Error { reason: Reason::ServerBusy, what });
             }
         }
     }

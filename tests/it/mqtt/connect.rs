@@ -181,6 +181,27 @@ fn a_client_that_does_not_begin_is_ended() {
 }
 
 #[test]
+fn who_is_not_let_in_yet_has_little_memory() {
+    let home = Home::with_schema(SCHEMA);
+    let server = launch(&home).set("mqtt.timeout=60s").start();
+    // the most that a CONNECT may have, but for its end
+    let mut most = b"\x10\xfc\xff\x0f".to_vec();
+    most.resize(240 * 1024, 0);
+    let begun = || {
+        let mut peer = Mqtt::version(&server, Version::V5);
+        peer.bytes(&most);
+        peer
+    };
+    let is_ended = || begun().ends_within(Duration::from_millis(300));
+    let peers: Vec<Mqtt> = (0..100).map(|_| begun()).collect();
+    eventually("the end of what is too much", || is_ended().then_some(()));
+    // whoever says little comes in all the same
+    connected(&server, "a").disconnect();
+    drop(peers);
+    eventually("room", || (!is_ended()).then_some(()));
+}
+
+#[test]
 fn another_connection_takes_the_session_over() {
     let server = start();
     // the two are on any of the workers
