@@ -171,18 +171,45 @@ impl Mqtt {
             if let Some(packet) = self.decoder.decode(&mut self.buffer).unwrap() {
                 return Ok(Some(packet));
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if !self.read(deadline)? {
                 return Ok(None);
             }
-            self.stream.tcp().set_read_timeout(Some(left)).unwrap();
-            let mut bytes = [0; 65536];
-            match self.stream.read(&mut bytes) {
-                Ok(0) => return Err(()),
-                Ok(count) => self.buffer.extend_from_slice(&bytes[..count]),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(None),
-                Err(_) => return Err(()),
+        }
+    }
+
+    /// Whether something came until then.
+    fn read(&mut self, deadline: Instant) -> Result<bool, ()> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        self.stream.tcp().set_read_timeout(Some(left)).unwrap();
+        let mut bytes = [0; 65536];
+        match self.stream.read(&mut bytes) {
+            Ok(0) => Err(()),
+            Ok(count) => {
+                self.buffer.extend_from_slice(&bytes[..count]);
+                Ok(true)
             }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
+            Err(_) => Err(()),
+        }
+    }
+
+    /// The next packet as it came, if it is a small one: its first byte, and what follows its length.
+    #[track_caller]
+    pub(crate) fn next_bytes(&mut self) -> (u8, Vec<u8>) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let [first, len, rest @ ..] = &self.buffer[..]
+                && rest.len() >= usize::from(*len)
+            {
+                assert!(*len < 128, "a packet is not small");
+                let (first, len) = (*first, usize::from(*len));
+                let packet = self.buffer.split_to(2 + len);
+                return (first, packet[2..].to_vec());
+            }
+            assert!(self.read(deadline).expect("the connection ended"), "nothing came");
         }
     }
 

@@ -5,3 +5,4 @@ mod answers;
 mod connect;
 mod delivery;
 mod publish;
+mod sent;

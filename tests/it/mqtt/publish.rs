@@ -5,7 +5,7 @@ use crate::harness::server::{PASSWORD, USERNAME};
 use harper_mqtt::packet::{Delivery, Packet, Publish, RetainHandling, Subscription};
 use harper_mqtt::property::{
     CONTENT_TYPE, CORRELATION_DATA, MESSAGE_EXPIRY, RESPONSE_TOPIC, SUBSCRIPTION_ID, TOPIC_ALIAS,
-    USER_PROPERTY, Varint,
+    USER_PROPERTY,
 };
 use harper_mqtt::{Binary, Properties, Qos, Reason, Version};
 use serde_json::json;
@@ -166,20 +166,55 @@ fn what_is_retained_is_sent_as_asked_for() {
 #[test]
 fn subscriptions_that_overlap_give_one_message_with_both_identifiers() {
     let server = start();
+    for version in VERSIONS {
+        let mut client = Mqtt::version(&server, version).clean("a");
+        let numbers = [1, 2].map(|number| version.is_v5().then_some(number));
+        client.subscribe_as(vec![subscription("Dog/+", Qos::AtMostOnce)], numbers[0]);
+        client.subscribe_as(vec![subscription("Dog/#", Qos::AtLeastOnce)], numbers[1]);
+        let mut publisher = Mqtt::version(&server, version).clean("p");
+        publisher.publish_1(message("Dog/1", "x"));
+        let publish = client.publication();
+        client.answer(&publish);
+        let ids: Vec<Option<u32>> =
+            publish.properties.all(&SUBSCRIPTION_ID).map(|id| Some(id.0)).collect();
+        assert_eq!(ids, if version.is_v5() { numbers.to_vec() } else { Vec::new() });
+        assert_eq!(publish.delivery.qos(), Qos::AtLeastOnce);
+        client.silent();
+        let known = |reason| if version.is_v5() { vec![reason] } else { Vec::new() };
+        assert_eq!(client.unsubscribe("Dog/+"), known(Reason::Success));
+        assert_eq!(client.unsubscribe("Dog/+"), known(Reason::NoSubscriptionExisted));
+        publisher.publish_1(message("Dog/1", "y"));
+        client.answer_next("y");
+    }
+}
+
+#[test]
+fn each_copy_of_a_message_has_the_identifier_that_it_came_by() {
+    let server = start();
+    server.client().put("/Dog/1", "{}").expect(204);
     let mut client = connected(&server, "a");
-    client.subscribe_as(vec![subscription("Dog/+", Qos::AtMostOnce)], Some(1));
-    client.subscribe_as(vec![subscription("Dog/#", Qos::AtLeastOnce)], Some(2));
-    let mut publisher = connected(&server, "p");
-    publisher.publish_1(message("Dog/1", "x"));
-    let publish = client.publication();
-    client.answer(&publish);
-    let ids: Vec<Varint> = publish.properties.all(&SUBSCRIPTION_ID).copied().collect();
-    assert_eq!((ids, publish.delivery.qos()), (vec![Varint(1), Varint(2)], Qos::AtLeastOnce));
-    client.silent();
-    assert_eq!(client.unsubscribe("Dog/+"), [Reason::Success]);
-    assert_eq!(client.unsubscribe("Dog/+"), [Reason::NoSubscriptionExisted]);
-    publisher.publish_1(message("Dog/1", "y"));
-    assert_eq!(client.told().1, "y");
+    let asked = [("Dog/+", 1), ("Dog/#", 2), ("$share/g/Dog/1", 3)];
+    let copies = |client: &mut Mqtt, count: usize| {
+        let publishes = (0..count).map(|_| client.publication());
+        let id = |publish: Publish| {
+            let ids: Vec<u32> = publish.properties.all(&SUBSCRIPTION_ID).map(|id| id.0).collect();
+            ids
+        };
+        let mut ids: Vec<Vec<u32>> = publishes.map(id).collect();
+        client.silent();
+        ids.sort_unstable();
+        ids
+    };
+    // what is retained goes by each subscription
+    for (filter, number) in &asked[..2] {
+        client.subscribe_as(vec![subscription(filter, Qos::AtMostOnce)], Some(*number));
+        assert_eq!(copies(&mut client, 1), [[*number]]);
+    }
+    // a share gives a copy beside that of all others
+    let (filter, number) = asked[2];
+    client.subscribe_as(vec![subscription(filter, Qos::AtMostOnce)], Some(number));
+    connected(&server, "p").publish(message("Dog/1", "x"));
+    assert_eq!(copies(&mut client, 2), [vec![1, 2], vec![3]]);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use super::client::{Mqtt, connect, lasting, text, with_login};
-use super::{SCHEMA, connected, launch, start};
+use super::{SCHEMA, VERSIONS, connected, launch, start};
 use crate::harness::server::{PASSWORD, USERNAME};
 use crate::harness::{Home, Server, eventually};
 use harper_mqtt::packet::{Connect, Disconnect, Packet, Will};
@@ -26,36 +26,42 @@ fn mourner(server: &Server) -> Mqtt {
 }
 
 fn open(server: &Server, connect: Connect) -> Mqtt {
-    let mut client = Mqtt::version(server, Version::V5);
+    let mut client = Mqtt::version(server, connect.version);
     assert_eq!(client.open(connect).reason, Reason::Success);
     client
 }
 
-fn mortal(retain: bool) -> Connect {
-    Connect { will: Some(will(retain, 0)), ..connect(Version::V5, "mortal") }
+fn mortal(version: Version, retain: bool) -> Connect {
+    Connect { will: Some(will(retain, 0)), ..connect(version, "mortal") }
 }
 
 #[test]
 fn a_will_is_published_when_the_connection_breaks() {
     let server = start();
     let mut mourner = mourner(&server);
-    // right after CONNACK, too
-    drop(open(&server, mortal(false)));
-    assert_eq!(mourner.told().1, "{\"name\":\"gone\"}");
-    open(&server, mortal(false)).bytes(b"\0\0");
-    assert_eq!(mourner.told().0, "Dog/will");
-    drop(open(&server, mortal(true)));
-    mourner.told();
-    assert_eq!(server.client().get("/Dog/will").json()["name"], "gone");
+    for version in VERSIONS {
+        // right after CONNACK, too
+        drop(open(&server, mortal(version, false)));
+        assert_eq!(mourner.told().1, "{\"name\":\"gone\"}");
+        open(&server, mortal(version, false)).bytes(b"\0\0");
+        assert_eq!(mourner.told().0, "Dog/will");
+        drop(open(&server, mortal(version, true)));
+        mourner.told();
+        assert_eq!(server.client().get("/Dog/will").json()["name"], "gone");
+        server.client().delete("/Dog/will").expect(200);
+        assert_eq!(mourner.told().1, "");
+    }
 }
 
 #[test]
 fn disconnect_withdraws_the_will_unless_it_says_otherwise() {
     let server = start();
     let mut mourner = mourner(&server);
-    open(&server, mortal(false)).disconnect();
-    mourner.silent();
-    let mut client = open(&server, mortal(false));
+    for version in VERSIONS {
+        open(&server, mortal(version, false)).disconnect();
+        mourner.silent();
+    }
+    let mut client = open(&server, mortal(Version::V5, false));
     client.send(&Packet::Disconnect(Disconnect::new(Reason::DisconnectWithWill)));
     assert_eq!(mourner.told().0, "Dog/will");
 }
@@ -81,7 +87,7 @@ fn a_will_waits_for_its_delay_and_for_the_client_to_come_back() {
 #[test]
 fn a_will_survives_a_crash() {
     let mut server = launch(&Home::with_schema(SCHEMA)).start();
-    let _client = open(&server, mortal(true));
+    let _client = open(&server, mortal(Version::V5, true));
     server.signal(Signal::KILL);
     server.wait();
     let server = launch(&server.home).start();
@@ -134,7 +140,7 @@ fn a_will_has_the_rights_of_when_it_is_published() {
     ] {
         let add = json!({"operation": "add_user", "role": "writer", "username": "w", "password": "pw of w", "active": true});
         operations.post("/", &add.to_string());
-        let client = open(&server, with_login(mortal(true), "w", "pw of w"));
+        let client = open(&server, with_login(mortal(Version::V5, true), "w", "pw of w"));
         call(change.clone());
         drop(client);
         eventually("the end", || (server.metric("harper_mqtt_clients") == 0.0).then_some(()));

@@ -35,6 +35,26 @@ fn what_has_expired_is_not_sent_and_the_rest_says_what_is_left() {
 }
 
 #[test]
+fn a_message_that_expires_is_answered_to_the_end() {
+    let server = start();
+    let (mut client, _) = Mqtt::version(&server, Version::V5).lasting("d");
+    client.listen("Dog/d", Qos::ExactlyOnce);
+    client.disconnect();
+    let mut publisher = connected(&server, "p");
+    let publish =
+        Publish { delivery: Delivery::ExactlyOnce(id(3)), ..expiring("Dog/d", "brief", 1) };
+    publisher.publish(publish.clone());
+    assert_eq!(publisher.next(), Packet::Pubrec(Ack::success(id(3))));
+    std::thread::sleep(Duration::from_millis(2100));
+    publisher.publish(Publish { dup: true, ..publish });
+    assert_eq!(publisher.next(), Packet::Pubrec(Ack::success(id(3))));
+    publisher.send(&Packet::Pubrel(Ack::success(id(3))));
+    assert_eq!(publisher.next(), Packet::Pubcomp(Ack::success(id(3))));
+    let (mut client, _) = Mqtt::version(&server, Version::V5).lasting("d");
+    client.silent();
+}
+
+#[test]
 fn what_was_sent_once_does_not_expire() {
     let server = start();
     let (mut client, _) = Mqtt::version(&server, Version::V5).lasting("d");
