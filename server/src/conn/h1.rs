@@ -11,6 +11,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -64,18 +65,7 @@ where
         let io = connection.into_parts().io.into_inner().without_requests();
         return Served::Until(Box::pin(event_stream::serve(Rc::clone(state), io, response)));
     }
-    let closed = match &ended {
-        None if state.stage.get() == Stage::Idle => Closed::Idle,
-        None => Closed::Timeout,
-        Some(_) if state.late.get() != Late::No => Closed::Timeout,
-        Some(_) if state.refused.get().is_some() => Closed::Error,
-        Some(Ok(())) if is_told => Closed::Drain,
-        Some(Ok(())) => Closed::Normal,
-        Some(Err(error)) => {
-            tracing::debug!(peer = %address, %error, "connection ended");
-            Closed::Error
-        }
-    };
+    let closed = how_it_ended(state, ended.as_ref(), is_told, address);
     let upgrade = state.upgrade.take().filter(|_| matches!(ended, Some(Ok(()))));
     if ended.is_none() {
         return Served::Whole(closed);
@@ -97,6 +87,26 @@ where
         None => {}
     }
     Served::Whole(closed)
+}
+
+fn how_it_ended(
+    state: &ConnState,
+    ended: Option<&hyper::Result<()>>,
+    is_told: bool,
+    peer: SocketAddr,
+) -> Closed {
+    match ended {
+        None if state.stage.get() == Stage::Idle => Closed::Idle,
+        None => Closed::Timeout,
+        Some(_) if state.late.get() != Late::No => Closed::Timeout,
+        Some(_) if state.refused.get().is_some() => Closed::Error,
+        Some(Ok(())) if is_told => Closed::Drain,
+        Some(Ok(())) => Closed::Normal,
+        Some(Err(error)) => {
+            tracing::debug!(%peer, %error, "connection ended");
+            Closed::Error
+        }
+    }
 }
 
 /// Another protocol takes the connection over, with deadlines of its own.

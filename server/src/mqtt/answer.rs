@@ -150,7 +150,7 @@ impl Client {
     pub(super) async fn settle_answers(&mut self) {
         while let Some(Waiting { question, write, failure }) = self.answers.pop_front() {
             let written = match write {
-                Some(write) => write.await.unwrap_or(Err(harper_store::Error::Stopped)),
+                Some(write) => write.written.await.unwrap_or(Err(harper_store::Error::Stopped)),
                 None => Ok(()),
             };
             let is_written = matches!(written, Ok(()) | Err(harper_store::Error::Exists));

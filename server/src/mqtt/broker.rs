@@ -5,7 +5,7 @@
 use super::authenticate::Authenticator;
 use super::due::Due;
 use super::pace::Pace;
-use super::shares::{Member, Now, Shares};
+use super::shares::{Member, Now, Seen, Shares};
 use super::stored::{self, Hash, Session, Shelf, StoredError, StoredSubscription};
 use super::sys;
 use crate::hub::{Hub, Keeper};
@@ -229,7 +229,7 @@ impl Broker {
 
     /// Puts sessions that are away back in the shares that they are in.
     fn share_again(&self, sessions: &[Session]) -> Result<(), StoredError> {
-        let mut shares: HashMap<Text, (&StoredSubscription, Vec<(u64, u64)>)> = HashMap::new();
+        let mut shares: HashMap<Text, (&StoredSubscription, Vec<Seen>)> = HashMap::new();
         for (number, one) in sessions.iter().flat_map(Session::shares) {
             let Ok(filter) = Text::try_from(&one.filter[..]) else { continue };
             shares.entry(filter).or_insert((one, Vec::new())).1.push((number, one.cursor));

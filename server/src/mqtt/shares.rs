@@ -47,6 +47,9 @@ pub(super) struct Member {
     pub cursor: Option<u64>,
 }
 
+/// A client whose session is stored, and its cursor.
+pub(super) type Seen = (u64, u64);
+
 /// Who takes part from some place on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Period {
@@ -125,14 +128,14 @@ impl Shares {
     }
 
     /// The share as it was when the process before ended, whose connections have ended with it. `sessions` are those that are
-    /// in it, each with its cursor.
+    /// in it.
     ///
     /// # Errors
     /// The store's.
     pub(super) fn restore(
         &self,
         share: &Text,
-        sessions: &[(u64, u64)],
+        sessions: &[Seen],
         system: &Database,
         now: Now,
     ) -> Result<Vec<SideOp>, Error> {

@@ -99,7 +99,7 @@ fn a_delayed_will_and_its_session_end_after_a_crash_too() {
     let mut server = launch(&Home::with_schema(SCHEMA)).start();
     let properties = Properties::default().with(&SESSION_EXPIRY, 2);
     let connect = || Connect { will: Some(will(true, 1)), ..lasting(Version::V5, "mortal") };
-    let _client = open(&server, Connect { properties: properties.clone(), ..connect() });
+    let _client = open(&server, Connect { properties, ..connect() });
     server.signal(Signal::KILL);
     server.wait();
     let server = launch(&server.home).start();
