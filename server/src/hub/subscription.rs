@@ -73,7 +73,13 @@ pub(crate) struct Subscription {
 impl Subscription {
     /// Another thing becomes of messages in no log that find no room.
     pub(crate) fn set_overflow(&self, overflow: Overflow) {
-        self.seat.overflow.set(overflow);
+        let before = self.seat.overflow.replace(overflow);
+        let is_reading = self.seat.mode.get() == Mode::Reading;
+        if (before, overflow) == (Overflow::Drop, Overflow::Disconnect) && is_reading {
+            self.seat.keeper.replace(Some(self.local.hub.keep(self.feed.id)));
+            // from now on it misses nothing
+            self.seat.was_live.set(true);
+        }
     }
 }
 

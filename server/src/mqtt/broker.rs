@@ -12,7 +12,7 @@ use crate::hub::{Hub, Keeper};
 use crate::metrics::{self, Metrics};
 use arc_swap::ArcSwap;
 use harper_mqtt::Text;
-use harper_store::{Database, SideOp, Store, TableId};
+use harper_store::{Database, Store, TableId};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use std::collections::HashMap;
@@ -106,7 +106,10 @@ impl Broker {
         };
         let now_ms = stored::now_ms();
         let mut sessions = stored::all(&broker.system)?;
-        stored::close(&broker.system, &mut sessions, now_ms)?;
+        if let Err(error) = stored::close(&broker.system, &mut sessions, now_ms) {
+            // it is tried again when they are due; a full disk keeps nobody from reading
+            tracing::error!(%error, "it cannot be stored that sessions of MQTT are not connected");
+        }
         broker.share_again(&sessions)?;
         for session in sessions {
             broker.wait_for(&session, now_ms);
@@ -176,11 +179,7 @@ impl Broker {
     /// A session is gone; `keeps` says whether logs were kept for it.
     pub(super) fn forget(&self, session: &Session, keeps: bool) {
         self.sessions.fetch_sub(1, Ordering::Relaxed);
-        for (number, one) in session.shares() {
-            if let Ok(filter) = Text::try_from(&one.filter[..]) {
-                self.part(&filter, number, (&one.database, &one.table));
-            }
-        }
+        session.shares().for_each(|(number, one)| self.part(number, one));
         if keeps {
             session.tables().for_each(|table| self.release(table));
         }
@@ -196,24 +195,28 @@ impl Broker {
         self.clients_peak.load(Ordering::Relaxed) as u64
     }
 
-    /// A client takes part in a shared subscription of a table from now on, or is away.
-    pub(super) fn share(&self, filter: &Text, client: u64, member: Member, table: (&str, &str)) {
-        self.note(self.shares.set(filter, client, member, || self.now(table)));
+    /// A client takes part in a shared subscription of a table from now on, or is away; one without a member takes part no
+    /// more.
+    pub(super) fn share(
+        &self,
+        filter: &Text,
+        client: u64,
+        member: Option<Member>,
+        table: (&str, &str),
+    ) {
+        let store = |ops| stored::submit(&self.system, ops);
+        if let Err(error) = self.shares.set(filter, client, member, || self.now(table), store) {
+            tracing::error!(%error, "who takes part in a shared subscription cannot be changed");
+        }
     }
 
-    /// It takes part no more.
-    pub(super) fn part(&self, filter: &Text, client: u64, table: (&str, &str)) {
-        self.note(self.shares.leave(filter, client, || self.now(table)));
-    }
-
-    /// Has what is known of a share stored. What its clients store later is durable later, too.
-    fn note(&self, ops: Result<Vec<SideOp>, harper_store::Error>) {
-        let noted = ops.map_err(StoredError::from).and_then(|ops| match ops.is_empty() {
-            true => Ok(()),
-            false => stored::submit(&self.system, ops).map(drop),
-        });
-        if let Err(error) = noted {
-            tracing::error!(%error, "who takes part in a shared subscription cannot be stored");
+    /// A subscription of a session is gone: whoever shared it takes part no more.
+    pub(super) fn part(&self, client: u64, subscription: &StoredSubscription) {
+        let StoredSubscription { filter, database, table, .. } = subscription;
+        if let Ok(filter) = Text::try_from(&filter[..])
+            && subscription.is_shared()
+        {
+            self.share(&filter, client, None, (database, table));
         }
     }
 
@@ -236,7 +239,8 @@ impl Broker {
         }
         for (filter, (one, members)) in shares {
             let now = self.now((&one.database, &one.table))?;
-            self.note(self.shares.restore(&filter, &members, &self.system, now));
+            let store = |ops| stored::submit(&self.system, ops);
+            self.shares.restore(&filter, &members, &self.system, now, store)?;
         }
         Ok(())
     }

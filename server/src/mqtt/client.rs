@@ -15,12 +15,13 @@ use bytes::BytesMut;
 use harper_mqtt::packet::{Disconnect, Packet};
 use harper_mqtt::property::REASON_STRING;
 use harper_mqtt::session::{
-    InAliases, Inbound, Lifetime, OutAliases, Outbound, Row, Subscriptions, silence_max,
+    InAliases, Inbound, Lifetime, OutAliases, Outbound, Phase, Row, Subscriptions, silence_max,
 };
 use harper_mqtt::{Error, PacketId, Properties, Qos, Reason, Text, Version, encode};
 use harper_store::{Database, SideOp};
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -78,6 +79,8 @@ pub(super) struct Client {
     pub(super) answers: VecDeque<Waiting>,
     /// Rows of messages that go as they are stored, and whether they are done.
     pub(super) rows: BTreeMap<Place, (Row<Place>, bool)>,
+    /// Rows that hold their message, and how far they were when it was stored.
+    pub(super) kept: HashMap<Place, Phase>,
     pub(super) staging: Staging,
     /// What waits to be taken.
     pub(super) output: BytesMut,
@@ -104,6 +107,13 @@ pub(super) struct Staging {
     ops: Vec<SideOp>,
     next: Vec<Staged>,
     running: Option<(Outcome, Vec<Staged>)>,
+}
+
+impl Staging {
+    /// Whether nothing is to be stored, nor being stored.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ops.is_empty() && self.running.is_none()
+    }
 }
 
 /// Why a connection ends.
@@ -303,8 +313,13 @@ impl Client {
         }
         if self.is_dirty && now >= self.stored + STORE_EVERY {
             self.stored = now;
-            let ops = self.settled();
-            self.stage(ops, None)?;
+            if self.lifetime.is_durable() {
+                let ops = self.settled();
+                self.stage(ops, None)?;
+            } else {
+                self.is_dirty = false;
+                self.tell_shares();
+            }
         }
         self.look_at_user()?;
         self.check_dialogue(now)?;
@@ -350,6 +365,17 @@ impl Client {
             }
         }
         self.run_staging()
+    }
+
+    /// Waits until all that is to be stored is, and nothing that comes later can be overtaken by it.
+    pub(super) async fn settle_staging(&mut self) {
+        while self.staging.running.is_some() {
+            let stored = poll_fn(|cx| self.poll_stored(cx)).await;
+            if let Err(stop) = self.stored(stored) {
+                tracing::debug!(client = ?self.client_id, ?stop, "something of a session is not stored");
+                self.staging = Staging::default();
+            }
+        }
     }
 
     /// Writes the last packet that the client gets.

@@ -265,6 +265,7 @@ fn client(
         outbox: services.subscriptions.outbox(Protocol::Mqtt),
         answers: VecDeque::new(),
         rows: BTreeMap::new(),
+        kept: HashMap::new(),
         staging: Staging::default(),
         output: BytesMut::new(),
         is_kept_back: false,

@@ -50,7 +50,7 @@ impl Client {
             && way != Way::Current
         {
             feed.cursor.pass(sequence);
-            self.is_dirty |= self.lifetime.is_durable();
+            self.is_dirty |= self.lifetime.is_durable() || feed.filter.share().is_some();
         }
         let Some(Going { qos, message, place }) = going else { return Ok(()) };
         if qos == Qos::AtMostOnce {

@@ -38,7 +38,10 @@ impl Client {
         for stored in &session.subscriptions {
             self.listen_again(stored, &recovered.unanswered, &recovered.done);
         }
-        self.last_feed = session.subscriptions.iter().map(|one| one.feed).max().unwrap_or(0);
+        // those of subscriptions that are gone have messages, too
+        let feeds = session.subscriptions.iter().map(|one| one.feed);
+        let feeds = feeds.chain(self.rows.keys().map(|place| place.feed));
+        self.last_feed = feeds.max().unwrap_or(0);
         for row in recovered.unanswered {
             let (qos, kept) = going
                 .remove(&row.place)
@@ -76,14 +79,14 @@ impl Client {
         done: &[Place],
     ) {
         let services = self.context.host.services();
-        let Some(subscription) = stored.subscription() else { return };
+        let Some(subscription) = stored.subscription() else { return self.give_up(stored) };
         if sys::is_about_broker(&subscription.filter) {
             // a right that was taken away shows when it is told
             let _ = self.subscribe_sys(&services, subscription, stored.id);
             return;
         }
         let Ok((resource, filter)) = self.target(&subscription.filter) else {
-            return self.context.broker.release((&stored.database, &stored.table));
+            return self.give_up(stored);
         };
         let mut cursor = Cursor::new(stored.cursor);
         let mine = |place: &&Place| place.feed == stored.feed && !place.is_record;
@@ -97,7 +100,7 @@ impl Client {
         let listened = self.listen(&services, &subscription, resource, filter, place);
         if let Err(reason) = listened {
             tracing::info!(client = ?self.client_id, %reason, "a subscription is not gone on with");
-            return self.context.broker.release((&stored.database, &stored.table));
+            return self.give_up(stored);
         }
         if let Some(feed) = self.feeds.get_mut(&stored.feed) {
             let places = open.iter().chain(done);
@@ -105,6 +108,11 @@ impl Client {
         }
         self.share(&subscription.filter, true);
         self.subscriptions.insert(subscription, stored.id);
+    }
+
+    fn give_up(&self, stored: &StoredSubscription) {
+        self.context.broker.release((&stored.database, &stored.table));
+        self.context.broker.part(self.number, stored);
     }
 
     /// The message of a row: as it was kept, or read from the log again.
@@ -145,10 +153,8 @@ impl Client {
             }
             !goes
         });
-        for feed in self.feeds.values().filter(|feed| feed.filter.share().is_some()) {
-            let shares = &self.context.broker.shares;
-            shares.came(feed.filter.whole(), self.number, feed.cursor.position());
-        }
+        self.tell_shares();
+        self.kept.retain(|place, _| self.rows.contains_key(place));
         match self.shelf.put_session(&self.as_stored(None)) {
             Ok(op) => ops.push(op),
             Err(error) => tracing::error!(%error, "a session of MQTT cannot be stored"),
@@ -203,7 +209,7 @@ impl Client {
     pub(super) async fn finish(mut self: Box<Self>, stop: Stop) {
         let now_ms = stored::now_ms();
         self.settle_answers().await;
-        self.part_shares();
+        self.settle_staging().await;
         if matches!(stop, Stop::Done { with_will: false }) {
             self.will = None;
         }
@@ -220,6 +226,7 @@ impl Client {
             tracing::error!(%error, client = ?self.client_id, "a session of MQTT cannot be stored");
             self.context.broker.look_again(self.shelf.hash());
         }
+        self.part_shares();
         self.metrics.mqtt.connected.add(-1);
         self.metrics.mqtt.connected_stored.add(-i64::from(self.is_stored));
     }
@@ -236,6 +243,10 @@ impl Client {
             let Some(place) = unanswered.place.filter(|place| !self.is_told_again(place)) else {
                 continue;
             };
+            if self.kept.get(&place) == Some(&phase) {
+                continue;
+            }
+            self.kept.insert(place, phase);
             let turn = self.outbound.turn_of(id).unwrap_or_default();
             let row = Row { place, id, turn, phase };
             self.rows.insert(place, (row, false));
@@ -255,11 +266,23 @@ impl Client {
     pub(super) fn share(&self, filter: &Filter, is_here: bool) {
         let feed = self.feeds.values().find(|feed| feed.filter == *filter && !feed.is_once);
         let (Some(feed), Some(_)) = (feed, filter.share()) else { return };
-        let cursor = self.lifetime.is_durable().then(|| feed.cursor.position());
-        let (broker, table) = (&self.context.broker, subscribe::names(&feed.resource));
-        match is_here || cursor.is_some() {
-            true => broker.share(filter.whole(), self.number, Member { is_here, cursor }, table),
-            false => broker.part(filter.whole(), self.number, table),
+        let (is_durable, cursor) = (self.lifetime.is_durable(), feed.settled);
+        let member = Member { is_here, is_durable, cursor };
+        let member = Some(member).filter(|_| is_here || is_durable);
+        let table = subscribe::names(&feed.resource);
+        self.context.broker.share(filter.whole(), self.number, member, table);
+    }
+
+    /// Tells the shares how far this client has come: what it was told the last time, which is on its way to the disk before
+    /// anything that follows from it.
+    pub(super) fn tell_shares(&mut self) {
+        let (broker, number) = (&self.context.broker, self.number);
+        let is_handed_over = self.staging.is_empty();
+        for feed in self.feeds.values_mut().filter(|feed| feed.filter.share().is_some()) {
+            if is_handed_over {
+                broker.shares.came(feed.filter.whole(), number, feed.settled);
+                feed.settled = feed.cursor.position();
+            }
         }
     }
 

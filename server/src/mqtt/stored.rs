@@ -132,8 +132,7 @@ impl Session {
     /// The client's number, with each of its subscriptions that are shared.
     pub(super) fn shares(&self) -> impl Iterator<Item = (u64, &StoredSubscription)> {
         let number = number(&hash(&self.client));
-        let is_shared = |one: &&StoredSubscription| one.filter.starts_with("$share/");
-        self.subscriptions.iter().filter(is_shared).map(move |one| (number, one))
+        self.subscriptions.iter().filter(|one| one.is_shared()).map(move |one| (number, one))
     }
 
     /// The tables that it subscribes to, with their databases, once for each subscription.
@@ -143,6 +142,11 @@ impl Session {
 }
 
 impl StoredSubscription {
+    /// Whether it is a share's.
+    pub(super) fn is_shared(&self) -> bool {
+        self.filter.starts_with("$share/")
+    }
+
     /// As it was asked for; none for what cannot have been.
     pub(super) fn subscription(&self) -> Option<Subscription> {
         let filter = Filter::new(Text::try_from(&self.filter[..]).ok()?).ok()?;
@@ -355,12 +359,10 @@ pub(super) fn close(
     now_ms: u64,
 ) -> Result<(), StoredError> {
     let mut open: Vec<_> = sessions.iter_mut().filter(|one| one.closed_ms.is_none()).collect();
-    for some in open.chunks_mut(CLOSED_AT_ONCE) {
-        let put = |session: &mut &mut Session| {
-            session.closed_ms = Some(now_ms);
-            Shelf::new(system, &session.client).put_session(session)
-        };
-        let ops = some.iter_mut().map(put).collect::<Result<_, _>>()?;
+    open.iter_mut().for_each(|session| session.closed_ms = Some(now_ms));
+    for some in open.chunks(CLOSED_AT_ONCE) {
+        let put = |session: &&mut Session| Shelf::new(system, &session.client).put_session(session);
+        let ops = some.iter().map(put).collect::<Result<_, _>>()?;
         let result = submit(system, ops)?.blocking_recv();
         result.map_err(|_| harper_store::Error::Stopped)??;
     }

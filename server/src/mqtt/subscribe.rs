@@ -30,6 +30,8 @@ pub(super) struct Feed {
     pub listening: Listening,
     /// How far it has come in the table's log.
     pub cursor: Cursor,
+    /// How far it had come when that was last handed to the store.
+    pub settled: u64,
     /// Places after the cursor that are done, or sent already.
     pub known: HashSet<u64>,
     /// Whether it only tells the records that are there, for a subscription that was there before.
@@ -50,6 +52,7 @@ impl Client {
             });
         }
         if self.keeps {
+            self.settle_staging().await;
             self.store().await.map_err(|error| super::client::not_stored(&error))?;
         }
         self.send(&Packet::Suback(Suback { id, properties: Properties::default(), reasons }));
@@ -68,6 +71,9 @@ impl Client {
         }
         let (resource, filter) = self.target(&asked.filter)?;
         let is_shared = asked.filter.share().is_some();
+        if is_shared && !is_known && !self.context.broker.shares.has_room(asked.filter.whole()) {
+            return Err(Reason::QuotaExceeded);
+        }
         let tells_records = match asked.retain_handling {
             RetainHandling::Send => !is_shared,
             RetainHandling::SendIfNew => !is_shared && !is_known,
@@ -171,6 +177,7 @@ impl Client {
             resource,
             lens,
             listening,
+            settled: cursor.position(),
             cursor,
             known: HashSet::new(),
             is_once,
@@ -191,7 +198,7 @@ impl Client {
                 && filter.share().is_some()
             {
                 let table = names(&feed.resource);
-                self.context.broker.part(filter.whole(), self.number, table);
+                self.context.broker.share(filter.whole(), self.number, None, table);
             }
             self.feeds.retain(|_, feed| {
                 let stays = feed.filter != *filter;
@@ -203,6 +210,7 @@ impl Client {
         }
         self.unsubscribe_sys();
         if self.keeps {
+            self.settle_staging().await;
             self.store().await.map_err(|error| super::client::not_stored(&error))?;
         }
         let unsuback = Suback { id: unsubscribe.id, properties: Properties::default(), reasons };

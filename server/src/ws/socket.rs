@@ -302,7 +302,7 @@ impl Socket {
         let before = self.output.bytes();
         match self.output.poll_write(&mut self.io, cx) {
             Poll::Ready(written) => {
-                self.pulse.waits = None;
+                self.pulse.taken();
                 if written.is_err() {
                     self.gone();
                 }
@@ -375,15 +375,22 @@ impl Pulse {
         self.asked = None;
     }
 
+    /// All that waited has been taken; a question that waited, too, has only now been put.
+    fn taken(&mut self) {
+        if self.waits.take().is_some() && self.asked.is_some() {
+            self.asked = Some(Instant::now());
+        }
+    }
+
     /// What is next, and when. A client that only sends is asked, too: on HTTP/2 it is known by what it is sent whether a
     /// stream gets on.
     fn next(&self) -> (Instant, Beat) {
         let ask = (self.heard.min(self.sent) + self.interval, Beat::Ask);
         let silent = self.asked.map(|asked| (asked + self.interval, Beat::End));
+        // what waits is before the question, and it is known how that gets on
         let stuck = self.waits.zip(self.taking_max);
         let stuck = stuck.map(|(since, max)| (since + max, Beat::End));
-        let next = silent.unwrap_or(ask);
-        stuck.filter(|(due, _)| *due < next.0).unwrap_or(next)
+        stuck.or(silent).unwrap_or(ask)
     }
 
     /// Ready when the client is to be asked, or given up.

@@ -138,7 +138,12 @@ pub(crate) struct Request {
 impl Op {
     /// Whether all it can do is free space.
     pub(crate) fn deletes(&self) -> bool {
-        matches!(self, Op::Delete { .. } | Op::Expire { .. })
+        match self {
+            // it is told with what its writer says beside it
+            Op::Delete { extra, .. } => extra.is_empty(),
+            Op::Expire { .. } => true,
+            Op::Put { .. } | Op::Insert { .. } | Op::Patch { .. } | Op::Message { .. } => false,
+        }
     }
 
     pub(crate) fn table(&self) -> &Table {
