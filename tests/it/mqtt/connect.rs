@@ -148,7 +148,7 @@ fn bytes_without_the_end_of_their_packet_are_silence() {
             client.ends_within(Duration::from_millis(300))
         });
         let silence = begun.elapsed();
-        assert!(is_ended && silence > Duration::from_millis(1200), "{silence:?}");
+        assert!(is_ended && silence > Duration::from_secs(1), "{silence:?}");
     }
 }
 
@@ -162,6 +162,7 @@ fn a_client_that_the_server_does_not_read_is_not_silent() {
     // more than the sockets hold
     for key in 0..16 {
         server.client().put(&format!("/Dog/{key}"), &record).expect(204);
+        client.send(&Packet::Pingreq);
     }
     for _ in 0..8 {
         client.send(&Packet::Pingreq);
@@ -192,13 +193,16 @@ fn who_is_not_let_in_yet_has_little_memory() {
         peer.bytes(&most);
         peer
     };
-    let is_ended = || begun().ends_within(Duration::from_millis(300));
-    let peers: Vec<Mqtt> = (0..100).map(|_| begun()).collect();
-    eventually("the end of what is too much", || is_ended().then_some(()));
+    let is_ended = |peer: &mut Mqtt| peer.ends_within(Duration::from_millis(300));
+    let mut peers: Vec<Mqtt> = (0..100).map(|_| begun()).collect();
+    eventually("the end of what is too much", || {
+        peers.push(begun());
+        is_ended(peers.last_mut()?).then_some(())
+    });
     // whoever says little comes in all the same
     connected(&server, "a").disconnect();
     drop(peers);
-    eventually("room", || (!is_ended()).then_some(()));
+    eventually("room", || (!is_ended(&mut begun())).then_some(()));
 }
 
 #[test]
