@@ -5,6 +5,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// What is read of a client that still sends after it was answered for the last time (RFC 9112 §9.6).
 const LINGER_BYTES_MAX: usize = 512 * 1024;
+/// Bytes that are read at once.
+const READ_BYTES: usize = 4096;
 /// Time for it.
 const LINGER_TIME_MAX: Duration = Duration::from_secs(1);
 
@@ -13,7 +15,8 @@ const LINGER_TIME_MAX: Duration = Duration::from_secs(1);
 pub(crate) async fn linger(mut stream: impl AsyncRead + Unpin) {
     let drained = async {
         let mut left = LINGER_BYTES_MAX;
-        let mut buffer = [0; 4096];
+        // not in the future, which has its place in the task of every connection
+        let mut buffer = vec![0; READ_BYTES];
         while let Ok(count @ 1..) = stream.read(&mut buffer).await {
             left = left.saturating_sub(count);
             if left == 0 {
