@@ -1,6 +1,7 @@
 //! The hub over a real store, on one worker and on two.
 
 mod law;
+mod messages;
 
 use super::*;
 use crate::auth::authority::Authority;
@@ -279,6 +280,14 @@ fn every_change_is_told_once_and_in_order_however_slow_the_reader() {
             let all: Vec<_> = (0..600).map(key).collect();
             assert_eq!(keys.0, all, "outbox {outbox}, inbox {inbox}");
             assert_eq!(keys.1, all, "outbox {outbox}, inbox {inbox}");
+            // by now both are live, and this is more than there is room for
+            let more: Vec<_> = (600..604).map(key).collect();
+            for key in &more {
+                fixture.put(key, 3000);
+            }
+            for outbox in [&fast, &slow] {
+                assert_eq!(keys_until(outbox, &more[3], Duration::ZERO).await, more);
+            }
             drop(open);
             assert_eq!(local.held.get(), 0, "what was told is forgotten");
         });
@@ -333,46 +342,6 @@ fn workers_are_told_of_the_same() {
             fixture.put(&key(number), 10);
         }
     });
-}
-
-#[test]
-fn a_message_reaches_every_worker_and_is_lost_where_there_is_no_room() {
-    let fixture = Fixture::new();
-    let (ready, is_ready) = crossbeam_channel::bounded(1);
-    std::thread::scope(|scope| {
-        let fixture = &fixture;
-        scope.spawn(move || {
-            run(async {
-                let local = fixture.local(LIMITS);
-                let outbox = local.outbox(Protocol::Mqtt);
-                let watch = fixture.watch(Filter::Key(text("a")), Start::Now);
-                let _open = local.subscribe(&outbox, watch).unwrap();
-                ready.send(()).unwrap();
-                assert_eq!(next(&outbox, 1).await, ["Change message a"]);
-            });
-        });
-        is_ready.recv().unwrap();
-        run(async {
-            let local = fixture.local(Realtime { outbox_bytes_max: 3000, ..LIMITS });
-            let (drops, ends) = (local.outbox(Protocol::Mqtt), local.outbox(Protocol::WebSocket));
-            let watch = |overflow| Watch { overflow, ..fixture.watch(Filter::All, Start::Now) };
-            let _open = local.subscribe(&drops, watch(Overflow::Drop)).unwrap();
-            let _other = local.subscribe(&ends, watch(Overflow::Disconnect)).unwrap();
-            for _ in 0..4 {
-                local.publish(fixture.message("a"));
-            }
-            assert_eq!(next(&drops, 2).await, ["Change message a"; 2]);
-            assert_eq!(
-                next(&ends, 3).await,
-                ["Change message a", "Change message a", "end TooSlow"]
-            );
-            local.publish(fixture.message("b"));
-            assert_eq!(next(&drops, 1).await, ["Change message b"]);
-            assert!(ends.take().is_none() && drops.take().is_none());
-        });
-    });
-    // two for the one that waits for room, one for the one that ended
-    assert_eq!(fixture.counted("harper_realtime_messages_dropped_total{reason=\"outbox\"}"), 3.0);
 }
 
 /// Lets the log be pruned under a subscriber, or under a whole worker, which has no turn while the records are written.
