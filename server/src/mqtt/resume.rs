@@ -213,7 +213,7 @@ impl Client {
         if matches!(stop, Stop::Done { with_will: false }) {
             self.will = None;
         }
-        // the process stops: the will is published when it is back, unless the client is back first
+        // the process stops: the will is published when it is back, unless the client is back before it is due
         let is_ending = matches!(stop, Stop::Ending);
         let waits = |will: &stored::StoredWill| will.delay_s.min(self.lifetime.seconds()) > 0;
         let is_due = self.will.as_ref().is_some_and(|will| !is_ending && !waits(will));
