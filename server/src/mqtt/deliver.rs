@@ -10,7 +10,7 @@ use crate::metrics::LeftOut;
 use crate::resource::publish;
 use bytes::Bytes;
 use harper_mqtt::packet::{Ack, Delivery, Packet};
-use harper_mqtt::session::{Phase, Received, Resend, Row, expiry_left_s};
+use harper_mqtt::session::{Phase, Received, Resend, expiry_left_s};
 use harper_mqtt::{PacketId, Qos, Reason, Text, encode_publish};
 use harper_store::{Event as Stored, Operation};
 
@@ -293,8 +293,7 @@ impl Client {
         phase: Phase,
         then: Staged,
     ) -> Result<(), Stop> {
-        let turn = self.outbound.turn_of(id).unwrap_or_default();
-        let row = Row { place, id, turn, phase };
+        let row = self.row(id, place, phase);
         self.rows.insert(place, (row, false));
         let kept = self.outbound.get(id).filter(|_| !self.is_told_again(&place));
         let kept = kept.map(|(_, unanswered)| &unanswered.message);

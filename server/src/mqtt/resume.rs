@@ -236,6 +236,11 @@ impl Client {
         self.feeds.get(&place.feed).is_some_and(|feed| !feed.is_once)
     }
 
+    /// What is stored of a message that goes.
+    pub(super) fn row(&self, id: PacketId, place: Place, phase: Phase) -> Row<Place> {
+        Row { place, id, turn: self.outbound.turn_of(id).unwrap_or_default(), phase }
+    }
+
     /// Keeps what is unanswered and will not be told again, since its subscription is gone (MQTT-3.10.4-3).
     pub(super) fn keep_unanswered(&mut self) -> Vec<SideOp> {
         let mut ops = Vec::new();
@@ -247,8 +252,7 @@ impl Client {
                 continue;
             }
             self.kept.insert(place, phase);
-            let turn = self.outbound.turn_of(id).unwrap_or_default();
-            let row = Row { place, id, turn, phase };
+            let row = self.row(id, place, phase);
             self.rows.insert(place, (row, false));
             ops.push(self.shelf.put_going(&row, qos, Some(&unanswered.message)));
         }
@@ -300,9 +304,8 @@ impl Client {
         let mut ops = self.settled();
         for (id, qos, phase, message) in self.outbound.unanswered() {
             if let Some(place) = message.place {
-                let turn = self.outbound.turn_of(id).unwrap_or_default();
                 let message = Some(&message.message).filter(|_| !self.is_told_again(&place));
-                ops.push(self.shelf.put_going(&Row { place, id, turn, phase }, qos, message));
+                ops.push(self.shelf.put_going(&self.row(id, place, phase), qos, message));
             }
         }
         let held = self.inbound.held().iter().filter(|id| !self.held.contains_key(id));

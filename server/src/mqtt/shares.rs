@@ -188,13 +188,9 @@ impl Share {
         past.extend(self.past());
         self.look_at_outcomes();
         let is_stored = self.members.values().any(|member| member.is_durable);
-        let deleted = if is_stored { &past[..] } else { &[] };
-        let mut ops: Vec<_> = deleted.iter().map(|period| delete(&hash, period)).collect();
+        let mut ops: Vec<_> = past.iter().map(|period| delete(&hash, period)).collect();
         match (self.is_stored, is_stored) {
-            (_, false) => {
-                let all = past.iter().chain(&self.periods);
-                ops.extend(all.map(|period| delete(&hash, period)));
-            }
+            (_, false) => ops.extend(self.periods.iter().map(|period| delete(&hash, period))),
             (false, true) => ops.extend(self.periods.iter().map(|period| put(&hash, period))),
             (true, true) if is_new => {
                 ops.extend(self.periods.back().map(|period| put(&hash, period)));
@@ -308,7 +304,6 @@ fn key(hash: &Hash, period: &Period) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-
     use tokio::sync::oneshot;
 
     const SHARE: &str = "$share/g/Dog/#";
