@@ -80,9 +80,9 @@ pub(crate) const ORDER: [Layer; 13] = [
 ];
 
 impl Layer {
-    /// The layer's word on a request: an answer, a failure, or none to go on. An answer is boxed: it is rare, and what
-    /// every layer returns stays small. The login is not asked here: it alone may have to wait.
-    fn request(self, services: &Services, request: &mut Request) -> Answer<Option<Box<Response>>> {
+    /// The layer's word on a request: an answer, a failure, or none to go on. The login is not asked here: it alone may
+    /// have to wait.
+    fn request(self, services: &Services, request: &mut Request) -> Answer<Option<Response>> {
         match self {
             Self::Trace => trace::find(services, request),
             Self::Client => client::identify(services, request),
@@ -91,7 +91,7 @@ impl Layer {
             Self::Admission => admission::check(services, request)?,
             Self::Cors => {
                 cors::check_socket(services, request)?;
-                return Ok(cors::preflight(services, request).map(Box::new));
+                return Ok(cors::preflight(services, request));
             }
             Self::AddressLimit => limit::by_address(services, request)?,
             Self::UserLimit => limit::by_user(services, request)?,
@@ -165,7 +165,7 @@ async fn answer(
         if *layer == Layer::Login {
             login::identify(services, request).await?;
         } else if let Some(response) = layer.request(services, request)? {
-            return Ok(*response);
+            return Ok(response);
         }
     }
     if ops::are_meant(services, request) {

@@ -15,6 +15,7 @@ mod proxy_protocol;
 mod secure;
 mod stream;
 
+use crate::auth::cache::Recent;
 use crate::exchange::{Interface, Response, Task, Upgrade};
 use crate::metrics::{Closed, Handshake, WorkerMetrics};
 use crate::mqtt::Broker;
@@ -83,6 +84,8 @@ pub(crate) struct ConnState {
     requests: Cell<u64>,
     /// Which of them the entry has refused, and why.
     refused: Cell<Option<(u64, Refusal)>>,
+    /// Whose the last credentials were that it brought.
+    recent: Cell<Option<Recent>>,
     /// The open streams, on HTTP/2.
     streams: Streams,
     /// What takes the connection over once the answer has been sent, on HTTP/1.
@@ -137,6 +140,7 @@ impl ConnState {
             is_mid_body: Cell::new(false),
             requests: Cell::new(0),
             refused: Cell::new(None),
+            recent: Cell::default(),
             streams: Streams::default(),
             upgrade: RefCell::default(),
             event_stream: RefCell::default(),

@@ -111,7 +111,10 @@ impl Media {
     /// The `Content-Type` of an answer.
     #[must_use]
     pub(crate) fn header(self) -> HeaderValue {
+        // made by the compiler, for most answers have it
+        const JSON: HeaderValue = HeaderValue::from_static(Media::JSON.name);
         HeaderValue::from_static(match self.format {
+            Format::Json => return JSON,
             Format::Csv => "text/csv; charset=utf-8; header=present",
             Format::Text => "text/plain; charset=utf-8",
             _ => self.name,

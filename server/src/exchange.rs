@@ -1,6 +1,7 @@
 //! The request and the response as plain data. Every protocol produces the first and writes the second; nothing
 //! here knows a protocol, a route or a store.
 
+mod fields;
 mod id;
 mod incoming;
 mod linger;
@@ -12,8 +13,9 @@ mod upgrade;
 use bytes::Bytes;
 use futures_util::Stream;
 use http::request::Parts;
-use http::{HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 use http_body::{Frame, SizeHint};
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -23,9 +25,12 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use crate::auth::Identity;
+use crate::auth::cache::Recent;
 use crate::auth::cookie::Scope;
 use crate::error::Failure;
 use crate::tls::{ClientCertificate, Distrust};
+pub(crate) use fields::Field;
+use fields::Fields;
 pub(crate) use id::RequestId;
 pub(crate) use incoming::RequestBody;
 pub(crate) use linger::linger;
@@ -94,6 +99,9 @@ pub(crate) struct Request {
     pub body_bytes: u64,
     /// The share of the process's memory for bodies that this request has taken.
     pub held: Held,
+    /// Whose the credentials were that its connection brought last.
+    pub recent: Cell<Option<Recent>>,
+    fields: Fields,
 }
 
 /// Who has sent a request: the peer, or, where trusted proxies stand between, whom they name.
@@ -195,6 +203,7 @@ impl Request {
         interface: Interface,
     ) -> Self {
         Self {
+            fields: Fields::of(&head.headers),
             head,
             body,
             client,
@@ -211,7 +220,21 @@ impl Request {
             is_web_socket: false,
             body_bytes: 0,
             held: Held::default(),
+            recent: Cell::default(),
         }
+    }
+
+    /// Whether it has this field.
+    #[must_use]
+    pub(crate) fn has(&self, field: Field) -> bool {
+        debug_assert_eq!(self.fields, Fields::of(&self.head.headers), "the head was changed");
+        self.fields.has(field)
+    }
+
+    /// Puts a field in the place of what the client has sent.
+    pub(crate) fn set(&mut self, name: HeaderName, value: HeaderValue) {
+        self.head.headers.insert(name, value);
+        self.fields = Fields::of(&self.head.headers);
     }
 
     /// The scheme of the request's URL (RFC 9110 §4.2).
@@ -236,8 +259,8 @@ impl Request {
     }
 }
 
-/// A response as the chain sees it.
-pub(crate) type Response = http::Response<Body>;
+/// A response as the chain sees it. It passes through some thirty hands, so that what is moved is a pointer.
+pub(crate) type Response = Box<http::Response<Body>>;
 
 /// A stream of body parts, made on this worker.
 pub(crate) type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>>>>;
@@ -247,8 +270,8 @@ pub(crate) type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>>>>;
 pub(crate) struct Body {
     content: Content,
     finished: Option<Finished>,
-    /// A longer part is handed over piece by piece; none hands it over whole.
-    piece_bytes_max: Option<usize>,
+    /// A longer part is handed over piece by piece; 0 hands it over whole.
+    piece_bytes_max: usize,
     tail: Tail,
     /// What takes the connection over after the answer.
     upgrade: Option<Upgrade>,
@@ -371,7 +394,7 @@ impl Body {
 
     /// Hands a body that is known whole over in pieces, so that a client that takes nothing holds up no more than one.
     pub(crate) fn in_pieces(&mut self, bytes_max: usize) {
-        self.piece_bytes_max = Some(bytes_max);
+        self.piece_bytes_max = bytes_max;
     }
 
     /// Has `finished` called when the body is done with.
@@ -388,18 +411,17 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let pieces = self.piece_bytes_max;
+        let max = self.piece_bytes_max;
         let part = match &mut self.content {
             Content::Empty => None,
             Content::Whole(bytes) => {
-                let piece = match pieces {
-                    Some(max) if bytes.len() > max => bytes.split_to(max),
-                    _ => std::mem::take(bytes),
-                };
-                if bytes.is_empty() {
+                if max > 0 && bytes.len() > max {
+                    Some(Ok(bytes.split_to(max)))
+                } else {
+                    let last = std::mem::take(bytes);
                     self.content = Content::Empty;
+                    Some(Ok(last))
                 }
-                Some(Ok(piece))
             }
             Content::Stream(parts) => ready!(parts.as_mut().poll_next(cx)),
         };

@@ -2,6 +2,8 @@
 
 use harper_config::{Config, Cors};
 use http::{HeaderName, HeaderValue, header};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 
 /// Headers of answers, ready to be sent.
 #[derive(Clone)]
@@ -40,8 +42,7 @@ impl AnswerHeaders {
         let http = &config.http;
         let keep_alive = |is_operations: bool| {
             let seconds = config.timeouts(is_operations).keep_alive.as_secs();
-            HeaderValue::from_str(&format!("timeout={seconds}"))
-                .unwrap_or_else(|_| HeaderValue::from_static("timeout=0"))
+            HeaderValue::from_static(lasting(&format!("timeout={seconds}")))
         };
         let mut security: Vec<_> = http.security_headers.iter().filter_map(pair).collect();
         let is_transport =
@@ -50,8 +51,8 @@ impl AnswerHeaders {
         Self {
             keep_alive: keep_alive(false),
             operations_keep_alive: keep_alive(true),
-            request_id: HeaderName::from_bytes(http.request_id.header.as_bytes())
-                .unwrap_or_else(|_| HeaderName::from_static("x-request-id")),
+            request_id: name(&http.request_id.header)
+                .unwrap_or_else(|| HeaderName::from_static("x-request-id")),
             server: value(&http.server_header),
             security,
             transport_security,
@@ -72,9 +73,41 @@ impl CorsHeaders {
 }
 
 fn value(text: &str) -> Option<HeaderValue> {
-    HeaderValue::from_str(text).ok().filter(|value| !value.is_empty())
+    HeaderValue::from_str(text).ok().filter(|value| !value.is_empty())?;
+    Some(HeaderValue::from_static(lasting(text)))
 }
 
-fn pair((name, text): &(String, String)) -> Option<(HeaderName, HeaderValue)> {
-    Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value(text)?))
+fn name(text: &str) -> Option<HeaderName> {
+    let name = HeaderName::from_bytes(text.as_bytes()).ok()?;
+    Some(HeaderName::from_static(lasting(name.as_str())))
+}
+
+fn pair((header, text): &(String, String)) -> Option<(HeaderName, HeaderValue)> {
+    Some((name(header)?, value(text)?))
+}
+
+/// A text that stays as long as the process: a header made of it is copied without counting who has it. Equal texts are kept
+/// once, so that a configuration that is loaded again takes no more room.
+fn lasting(text: &str) -> &'static str {
+    static KEPT: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = kept.get(text) {
+        return known;
+    }
+    let text: &'static str = Box::leak(text.into());
+    kept.insert(text);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_texts_are_kept_once_and_wrong_ones_make_no_header() {
+        assert!(std::ptr::eq(lasting("kept once"), lasting(&String::from("kept once"))));
+        assert_eq!(name("X-Some").unwrap(), "x-some");
+        assert_eq!(value("a b").unwrap(), "a b");
+        assert!(name("a b").is_none() && value("a\nb").is_none() && value("").is_none());
+    }
 }

@@ -34,7 +34,8 @@ impl Lag {
     /// How long what is begun at `now` has waited: as long as the clock is overdue, or was when it was last looked at.
     #[must_use]
     pub(crate) fn wait(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.due.get()).max(self.measured.get())
+        let (due, measured) = (self.due.get(), self.measured.get());
+        if now <= due { measured } else { (now - due).max(measured) }
     }
 }
 

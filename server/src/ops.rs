@@ -103,7 +103,7 @@ pub(crate) async fn answer(services: &Services, request: &mut Request) -> Answer
 }
 
 fn health() -> Response {
-    let mut response = Response::new(Body::whole("HarperDB is running.".into()));
+    let mut response = reply::ok(Body::whole("HarperDB is running.".into()));
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response

@@ -12,7 +12,7 @@ use crate::ws::{self, Offer, Opening};
 use http::{HeaderValue, Method, header};
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Methods that some resource knows; any other is answered with 501 (RFC 9110 §15.6.2).
@@ -27,7 +27,8 @@ pub(crate) struct OwnRoutes(pub(crate) Arc<Routes>);
 /// Everything that can be reached by a path.
 #[derive(Default)]
 pub(crate) struct Routes {
-    tables: HashMap<String, Arc<TableResource>>,
+    /// By path. There are few, so that comparing names costs less than a hash.
+    tables: BTreeMap<String, Arc<TableResource>>,
     files: Vec<Arc<Files>>,
     segments_max: usize,
     /// None where no application is served over REST.
@@ -61,8 +62,8 @@ impl Routes {
     /// The table with the longest path that begins `path`, and what follows its path.
     fn find<'a>(&self, path: &'a str) -> Option<(&Arc<TableResource>, &'a str)> {
         let path = path.strip_prefix('/')?;
-        let ends =
-            path.match_indices('/').map(|(at, _)| at).chain([path.len()]).take(self.segments_max);
+        let slashes = memchr::memchr_iter(b'/', path.as_bytes());
+        let ends = slashes.chain([path.len()]).take(self.segments_max);
         let mut found = None;
         for end in ends {
             if let Some(table) = decoded(&path[..end]).and_then(|name| self.tables.get(&*name)) {

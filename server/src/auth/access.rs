@@ -66,10 +66,10 @@ impl Access {
 
     /// What may be seen of the table's records.
     #[must_use]
-    pub(crate) fn view(self, schema: &Arc<TableSchema>) -> View {
+    pub(crate) fn view(&self, schema: &Arc<TableSchema>) -> View {
         let rights = match self {
-            Self::Some(rights) => Some(rights).filter(|rights| hides(rights, schema)),
-            Self::Everything | Self::Nothing => None,
+            Self::Some(rights) if hides(rights, schema) => Some(Arc::clone(rights)),
+            Self::Some(_) | Self::Everything | Self::Nothing => None,
         };
         if rights.is_none() && schema.attributes.iter().all(|a| a.computed.is_none()) {
             return View::Whole;

@@ -4,7 +4,7 @@
 use super::Identity;
 use super::audit::{self, Strategy};
 use super::authority::Authority;
-use super::memory::{Fingerprint, Memory};
+use super::memory::{Fingerprint, Found, Memory};
 use super::password;
 use super::throttle::Attempt;
 use super::tokens::{Purpose, Refusal};
@@ -15,8 +15,9 @@ use crate::pool::{Pool, PoolError};
 use base64::Engine;
 use harper_config::Authentication;
 use http::{HeaderValue, header};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
@@ -42,6 +43,21 @@ pub(crate) struct Ask<'a> {
     pub takes_refresh: bool,
 }
 
+/// The last credentials of a connection, and whose they were: a client sends the same with each request. Of the credentials
+/// themselves there is only a keyed hash (SipHash), which can be guessed no faster than passwords can be tried.
+#[derive(Clone)]
+pub(crate) struct Recent {
+    mark: u64,
+    generation: u64,
+    found: Found<Identity>,
+}
+
+impl Recent {
+    fn is_fresh(&self, ask: &Ask<'_>) -> bool {
+        self.found.is_fresh(ask.now, ask.settings.cache_ttl)
+    }
+}
+
 /// What one worker knows of credentials.
 pub(crate) struct Credentials {
     /// What they are checked against.
@@ -49,6 +65,7 @@ pub(crate) struct Credentials {
     pool: Pool,
     metrics: Arc<WorkerMetrics>,
     key: Fingerprint,
+    marks: RandomState,
     right: Memory<Identity>,
     wrong: Memory<&'static str>,
     right_tokens: Memory<Identity>,
@@ -73,6 +90,7 @@ impl Credentials {
             pool,
             metrics,
             key,
+            marks: RandomState::new(),
             right: Memory::default(),
             wrong: Memory::default(),
             right_tokens: Memory::default(),
@@ -83,23 +101,46 @@ impl Credentials {
         }
     }
 
-    /// Who sent this `Authorization` header.
+    /// Who sent this `Authorization` header on a connection whose last one `recent` tells.
     ///
     /// # Errors
     /// 401 with Harper's sentence for wrong credentials, 429 when too many wrong ones were tried, 503 when too many
     /// are being verified.
-    pub(crate) async fn authorization(&self, header: &[u8], ask: &Ask<'_>) -> Answer<Identity> {
+    pub(crate) async fn authorization(
+        &self,
+        header: &[u8],
+        recent: &Cell<Option<Recent>>,
+        ask: &Ask<'_>,
+    ) -> Answer<Identity> {
+        let (mark, generation) = (self.marks.hash_one(header), self.authority.tokens_generation());
+        let last = recent.take();
+        let is_same = |last: &Recent| last.mark == mark && last.generation == generation;
+        let found = match last.filter(is_same).filter(|last| last.is_fresh(ask)) {
+            Some(last) => {
+                self.metrics.credentials_cached.add(1);
+                last.found
+            }
+            None => self.look_up(header, ask).await?,
+        };
+        let identity = found.value.clone();
+        if matches!(identity, Identity::User(_)) {
+            recent.set(Some(Recent { mark, generation, found }));
+        }
+        Ok(identity)
+    }
+
+    async fn look_up(&self, header: &[u8], ask: &Ask<'_>) -> Answer<Found<Identity>> {
         let encoded = match scheme(header)? {
             Scheme::Basic(encoded) => encoded,
             Scheme::Bearer(token) => return self.bearer(token, ask),
         };
         // of the credentials alone: another blank or capital in the header does not make others of them
         let fingerprint = self.fingerprint(encoded.as_bytes());
-        if let Some(identity) = self.recall(&fingerprint, ask) {
-            return Ok(identity);
+        if let Some(found) = self.recall(&fingerprint, ask) {
+            return Ok(found);
         }
         match decode(encoded)? {
-            None => Ok(Identity::Anonymous),
+            None => Ok(Found::now(Identity::Anonymous, None)),
             Some((name, password)) => {
                 Box::pin(self.basic(fingerprint, name, password, Strategy::Basic, ask)).await
             }
@@ -121,7 +162,7 @@ impl Credentials {
         let parts = [b"\0", &length[..], name.as_bytes(), password.as_bytes()];
         let fingerprint = self.fingerprint(&parts.concat());
         let (name, password) = (name.to_owned(), password.to_owned());
-        self.basic(fingerprint, name, password, Strategy::Login, ask).await
+        Ok(self.basic(fingerprint, name, password, Strategy::Login, ask).await?.value)
     }
 
     /// The user of this name, for whom a verified certificate speaks; none when there is no such active user.
@@ -129,8 +170,8 @@ impl Credentials {
     pub(crate) fn certified(&self, name: &str, ask: &Ask<'_>) -> Option<Identity> {
         let fingerprint = self.fingerprint(name.as_bytes());
         let (generation, ttl) = (self.authority.users.generation(), ask.settings.cache_ttl);
-        if let Some(identity) = self.certified.recall(&fingerprint, generation, ask.now, ttl) {
-            return Some(identity);
+        if let Some(found) = self.certified.recall(&fingerprint, generation, ask.now, ttl) {
+            return Some(found.value);
         }
         let Some(user) = self.authority.users.get(name).filter(|user| user.active) else {
             audit::refused(ask, Strategy::Certificate, name);
@@ -139,7 +180,7 @@ impl Credentials {
         };
         audit::accepted(ask, Strategy::Certificate, name);
         let identity = Identity::User(Rc::new(User::clone(&user)));
-        self.certified.remember(fingerprint, generation, identity.clone(), None);
+        self.certified.remember(fingerprint, generation, Found::now(identity.clone(), None));
         Some(identity)
     }
 
@@ -153,16 +194,16 @@ impl Credentials {
         // any change of a user or a session makes another number
         let generation = users.generation().wrapping_add(sessions.generation() << 32);
         let ttl = ask.settings.cache_ttl;
-        if let Some(identity) = self.sessions.recall(&fingerprint, generation, ask.now, ttl) {
-            return Ok(identity);
+        if let Some(found) = self.sessions.recall(&fingerprint, generation, ask.now, ttl) {
+            return Ok(found.value);
         }
         let user = sessions.user(id, users);
         let user =
             user.map_err(|error| Failure::internal("a session could not be read", &error))?;
         let Some((user, left)) = user else { return Ok(Identity::Anonymous) };
         let identity = Identity::User(Rc::new(User::clone(&user)));
-        let until = ask.now.checked_add(left);
-        self.sessions.remember(fingerprint, generation, identity.clone(), until);
+        let found = Found::now(identity.clone(), ask.now.checked_add(left));
+        self.sessions.remember(fingerprint, generation, found);
         Ok(identity)
     }
 
@@ -170,12 +211,12 @@ impl Credentials {
         *blake3::keyed_hash(&self.key, credentials).as_bytes()
     }
 
-    fn recall(&self, fingerprint: &Fingerprint, ask: &Ask<'_>) -> Option<Identity> {
+    fn recall(&self, fingerprint: &Fingerprint, ask: &Ask<'_>) -> Option<Found<Identity>> {
         let generation = self.authority.users.generation();
         let ttl = ask.settings.cache_ttl;
-        let identity = self.right.recall(fingerprint, generation, ask.now, ttl)?;
+        let found = self.right.recall(fingerprint, generation, ask.now, ttl)?;
         self.metrics.credentials_cached.add(1);
-        Some(identity)
+        Some(found)
     }
 
     fn other_verification(&self, fingerprint: &Fingerprint) -> Option<Rc<Notify>> {
@@ -189,18 +230,18 @@ impl Credentials {
         password: String,
         strategy: Strategy,
         ask: &Ask<'_>,
-    ) -> Answer<Identity> {
+    ) -> Answer<Found<Identity>> {
         // those who bring the same credentials wait for the first of them
         while let Some(other) = self.other_verification(&fingerprint) {
             other.notified().await;
         }
-        if let Some(identity) = self.recall(&fingerprint, ask) {
-            return Ok(identity);
+        if let Some(found) = self.recall(&fingerprint, ask) {
+            return Ok(found);
         }
         let generation = self.authority.users.generation();
         if let Some(why) = self.wrong.recall(&fingerprint, generation, Instant::now(), WRONG_FOR) {
             self.metrics.credentials_refused.add(1);
-            return Err(failed(why));
+            return Err(failed(why.value));
         }
         let _turn = Turn::begin(self, fingerprint);
         let attempt = self.attempt(&name, ask)?;
@@ -209,14 +250,14 @@ impl Credentials {
                 let settings = &ask.settings.throttle;
                 self.authority.throttle.succeeded(settings, &attempt, ask.now);
                 audit::accepted(ask, strategy, &name);
-                let identity = Identity::User(Rc::new(User::clone(&user)));
-                self.right.remember(fingerprint, generation, identity.clone(), None);
-                Ok(identity)
+                let found = Found::now(Identity::User(Rc::new(User::clone(&user))), None);
+                self.right.remember(fingerprint, generation, found.clone());
+                Ok(found)
             }
             Ok(Err(why)) => {
                 audit::refused(ask, strategy, &name);
                 self.metrics.credentials_refused.add(1);
-                self.wrong.remember(fingerprint, generation, why, None);
+                self.wrong.remember(fingerprint, generation, Found::now(why, None));
                 Err(failed(why))
             }
             Err(failure) => {
@@ -267,34 +308,36 @@ impl Credentials {
         })
     }
 
-    fn bearer(&self, token: &str, ask: &Ask<'_>) -> Answer<Identity> {
+    fn bearer(&self, token: &str, ask: &Ask<'_>) -> Answer<Found<Identity>> {
         let fingerprint = self.fingerprint(token.as_bytes());
         let generation = self.authority.tokens_generation();
         let ttl = ask.settings.cache_ttl;
-        if let Some(identity) = self.right_tokens.recall(&fingerprint, generation, ask.now, ttl) {
+        if let Some(found) = self.right_tokens.recall(&fingerprint, generation, ask.now, ttl) {
             self.metrics.credentials_cached.add(1);
-            return Ok(identity);
+            return Ok(found);
         }
         let known = self.wrong_tokens.recall(&fingerprint, generation, ask.now, WRONG_FOR);
+        let known = known.map(|found| found.value);
         let verified = known.map_or_else(|| self.verify_token(token, ask), Err);
         let (user, left) = match verified {
             Ok(verified) => verified,
-            Err(Refusal::OtherPurpose) if ask.takes_refresh => return Ok(Identity::Anonymous),
+            Err(Refusal::OtherPurpose) if ask.takes_refresh => {
+                return Ok(Found::now(Identity::Anonymous, None));
+            }
             Err(refusal) => {
                 if known.is_none() {
                     // who a token claims to be for is not believed, nor logged
                     audit::refused(ask, Strategy::Bearer, "");
-                    self.wrong_tokens.remember(fingerprint, generation, refusal, None);
+                    self.wrong_tokens.remember(fingerprint, generation, Found::now(refusal, None));
                 }
                 self.metrics.credentials_refused.add(1);
                 return Err(bad_token(refusal.sentence()));
             }
         };
         audit::accepted(ask, Strategy::Bearer, &user.username);
-        let identity = Identity::User(Rc::new(user));
-        let until = ask.now.checked_add(left);
-        self.right_tokens.remember(fingerprint, generation, identity.clone(), until);
-        Ok(identity)
+        let found = Found::now(Identity::User(Rc::new(user)), ask.now.checked_add(left));
+        self.right_tokens.remember(fingerprint, generation, found.clone());
+        Ok(found)
     }
 
     /// Whom a token stands for, and how long it is good for.
@@ -428,8 +471,12 @@ mod tests {
         }
 
         fn header(&self, header: &[u8]) -> Answer<Identity> {
+            self.on_connection(header, &Cell::default())
+        }
+
+        fn on_connection(&self, header: &[u8], recent: &Cell<Option<Recent>>) -> Answer<Identity> {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            runtime.block_on(self.credentials.authorization(header, &self.ask()))
+            runtime.block_on(self.credentials.authorization(header, recent, &self.ask()))
         }
 
         fn password(&self, text: &str) -> Answer<Identity> {
@@ -481,12 +528,41 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_knows_its_last_credentials_as_long_as_they_hold() {
+        let (fixture, recent) = (Fixture::new(""), Cell::default());
+        fixture.credentials.authority.users.ensure_super_user("other", "right").unwrap();
+        let (admin, other) = (basic("admin:right"), basic("other:right"));
+        let name = |header: &[u8]| match fixture.on_connection(header, &recent).unwrap() {
+            Identity::User(user) => user.username.clone(),
+            Identity::Anonymous => String::new(),
+        };
+        assert_eq!(
+            [&admin, &admin, &other, &admin].map(|header| name(header)).join(" "),
+            "admin admin other admin"
+        );
+        assert!(fixture.on_connection(&basic("admin:wrong"), &recent).is_err());
+        assert_eq!(name(&admin), "admin");
+        let known = recent.take();
+        let held = |yaml: &str| {
+            let settings = harper_config::from_text(yaml).0.unwrap().authentication;
+            let ask = Ask { settings: &settings, ..fixture.ask() };
+            known.as_ref().is_some_and(|known: &Recent| known.is_fresh(&ask))
+        };
+        assert!(held("") && !held("authentication: {cacheTTL: 0}"));
+        recent.set(known.clone());
+        fixture.credentials.authority.users.ensure_super_user("admin", "new").unwrap();
+        assert!(fixture.on_connection(&admin, &recent).is_err());
+    }
+
+    #[test]
     fn equal_credentials_that_arrive_together_are_verified_once() {
         let fixture = Fixture::new("");
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for (credentials, is_right) in [("admin:right", true), ("admin:wrong", false)] {
             let (header, ask) = (basic(credentials), fixture.ask());
-            let all = (0..8).map(|_| fixture.credentials.authorization(&header, &ask));
+            let connections: [Cell<_>; 8] = Default::default();
+            let all = connections.iter();
+            let all = all.map(|recent| fixture.credentials.authorization(&header, recent, &ask));
             let all = runtime.block_on(futures_util::future::join_all(all));
             assert!(all.iter().all(|answer| answer.is_ok() == is_right));
         }
@@ -510,7 +586,8 @@ mod tests {
         assert_eq!(fixture.header(&refresh).unwrap_err().message, "invalid token");
         let ask = Ask { takes_refresh: true, ..fixture.ask() };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let passed = runtime.block_on(fixture.credentials.authorization(&refresh, &ask));
+        let recent = Cell::default();
+        let passed = runtime.block_on(fixture.credentials.authorization(&refresh, &recent, &ask));
         assert!(matches!(passed, Ok(Identity::Anonymous)));
         authority.users.ensure_super_user("admin", "new").unwrap();
         assert_eq!(fixture.header(&token).unwrap_err().message, "invalid token");

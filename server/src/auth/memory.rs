@@ -14,7 +14,7 @@ pub(super) type Fingerprint = [u8; 32];
 /// What was found out about credentials.
 pub(super) struct Memory<T> {
     generation: Cell<u64>,
-    known: RefCell<HashMap<Fingerprint, Entry<T>, BuildHasherDefault<Taken>>>,
+    known: RefCell<HashMap<Fingerprint, Found<T>, BuildHasherDefault<Taken>>>,
 }
 
 /// Takes eight bytes of a fingerprint, which is a hash under a secret key already.
@@ -34,11 +34,27 @@ impl Hasher for Taken {
     }
 }
 
-struct Entry<T> {
-    value: T,
+/// What was found out once.
+#[derive(Clone)]
+pub(super) struct Found<T> {
+    /// What that is.
+    pub(super) value: T,
     since: Instant,
     /// When the credential itself ends, if it does.
     until: Option<Instant>,
+}
+
+impl<T> Found<T> {
+    /// Found out now.
+    pub(super) fn now(value: T, until: Option<Instant>) -> Self {
+        Self { value, since: Instant::now(), until }
+    }
+
+    /// Whether it was found out less than `ttl` ago, and the credential still holds.
+    pub(super) fn is_fresh(&self, now: Instant, ttl: Duration) -> bool {
+        now.saturating_duration_since(self.since) < ttl
+            && self.until.is_none_or(|until| now < until)
+    }
 }
 
 impl<T> Default for Memory<T> {
@@ -55,25 +71,16 @@ impl<T: Clone> Memory<T> {
         generation: u64,
         now: Instant,
         ttl: Duration,
-    ) -> Option<T> {
+    ) -> Option<Found<T>> {
         if self.generation.replace(generation) != generation {
             self.known.borrow_mut().clear();
         }
         let known = self.known.borrow();
-        let entry = known.get(fingerprint)?;
-        let is_fresh = now.saturating_duration_since(entry.since) < ttl
-            && entry.until.is_none_or(|until| now < until);
-        is_fresh.then(|| entry.value.clone())
+        known.get(fingerprint).filter(|found| found.is_fresh(now, ttl)).cloned()
     }
 
     /// Remembers what was found out as of `generation`.
-    pub(super) fn remember(
-        &self,
-        fingerprint: Fingerprint,
-        generation: u64,
-        value: T,
-        until: Option<Instant>,
-    ) {
+    pub(super) fn remember(&self, fingerprint: Fingerprint, generation: u64, found: Found<T>) {
         if self.generation.get() != generation {
             return;
         }
@@ -81,7 +88,7 @@ impl<T: Clone> Memory<T> {
         if known.len() >= ENTRIES_MAX {
             known.clear();
         }
-        known.insert(fingerprint, Entry { value, since: Instant::now(), until });
+        known.insert(fingerprint, found);
     }
 }
 
@@ -92,18 +99,21 @@ mod tests {
     #[test]
     fn what_is_remembered_ends_with_its_time_its_own_end_and_its_generation() {
         let (memory, now, ttl) = (Memory::default(), Instant::now(), Duration::from_secs(60));
-        assert_eq!(memory.recall(&[1; 32], 1, now, ttl), None::<u8>);
-        memory.remember([1; 32], 1, 7, None);
-        memory.remember([2; 32], 1, 8, Some(now + Duration::from_secs(5)));
-        assert_eq!(memory.recall(&[1; 32], 1, now, ttl), Some(7));
-        assert_eq!(memory.recall(&[1; 32], 1, now + 2 * ttl, ttl), None);
-        assert_eq!(memory.recall(&[2; 32], 1, now, ttl), Some(8));
-        assert_eq!(memory.recall(&[2; 32], 1, now + Duration::from_secs(6), ttl), None);
-        assert_eq!(memory.recall(&[1; 32], 1, now, Duration::ZERO), None);
-        memory.remember([3; 32], 0, 9, None);
-        assert_eq!(memory.recall(&[3; 32], 1, now, ttl), None, "found out too long ago");
-        assert_eq!(memory.recall(&[1; 32], 2, now, ttl), None);
-        assert_eq!(memory.recall(&[1; 32], 1, now, ttl), None);
+        let recall = |fingerprint, generation, now, ttl| {
+            memory.recall(fingerprint, generation, now, ttl).map(|found| found.value)
+        };
+        assert_eq!(recall(&[1; 32], 1, now, ttl), None::<u8>);
+        memory.remember([1; 32], 1, Found::now(7, None));
+        memory.remember([2; 32], 1, Found::now(8, Some(now + Duration::from_secs(5))));
+        assert_eq!(recall(&[1; 32], 1, now, ttl), Some(7));
+        assert_eq!(recall(&[1; 32], 1, now + 2 * ttl, ttl), None);
+        assert_eq!(recall(&[2; 32], 1, now, ttl), Some(8));
+        assert_eq!(recall(&[2; 32], 1, now + Duration::from_secs(6), ttl), None);
+        assert_eq!(recall(&[1; 32], 1, now, Duration::ZERO), None);
+        memory.remember([3; 32], 0, Found::now(9, None));
+        assert_eq!(recall(&[3; 32], 1, now, ttl), None, "found out too long ago");
+        assert_eq!(recall(&[1; 32], 2, now, ttl), None);
+        assert_eq!(recall(&[1; 32], 1, now, ttl), None);
     }
 
     #[test]
@@ -112,7 +122,7 @@ mod tests {
         let key = |number: usize| *blake3::hash(&number.to_le_bytes()).as_bytes();
         let _ = memory.recall(&key(0), 1, Instant::now(), Duration::ZERO);
         for number in 0..10 * ENTRIES_MAX {
-            memory.remember(key(number), 1, number, None);
+            memory.remember(key(number), 1, Found::now(number, None));
             assert!(memory.known.borrow().len() <= ENTRIES_MAX);
         }
     }

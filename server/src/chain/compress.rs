@@ -2,7 +2,7 @@
 
 use crate::coding::{self, Accepted, Coding, Encoder};
 use crate::error::{Code, Failure};
-use crate::exchange::{Body, BodyError, Chunks, Request, Response};
+use crate::exchange::{Body, BodyError, Chunks, Field, Request, Response};
 use crate::pool::Pool;
 use crate::reply;
 use crate::resource::etag;
@@ -18,7 +18,7 @@ const INLINE_BYTES_MAX: usize = 16 * 1024;
 /// Compresses the response's body where the client takes it and it is worth it.
 pub(super) async fn body(services: &Services, request: &Request, response: &mut Response) {
     let threshold = services.config.http.compression_threshold_bytes;
-    if threshold == 0 || !can_be_coded(response) {
+    if threshold == 0 || !request.has(Field::AcceptEncoding) || !can_be_coded(response) {
         return;
     }
     let Accepted { coding, plain } = coding::accepted(&request.head.headers);

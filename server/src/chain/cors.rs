@@ -2,7 +2,7 @@
 //! every origin is admitted, none may, for any page could otherwise act with its visitor's login.
 
 use crate::error::{Answer, Code, Failure};
-use crate::exchange::{Body, Request, Response};
+use crate::exchange::{Body, Field, Request, Response};
 use crate::reply;
 use crate::services::Services;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -24,10 +24,10 @@ enum Admission {
 
 fn admission(services: &Services, request: &Request) -> Option<Admission> {
     let cors = services.config.cors(request.interface.is_operations());
-    let origin = request.head.headers.get(header::ORIGIN)?;
-    if !cors.enabled {
+    if !cors.enabled || !request.has(Field::Origin) {
         return None;
     }
+    let origin = request.head.headers.get(header::ORIGIN)?;
     let listed = cors.access_list.as_deref().unwrap_or_default();
     if listed.iter().any(|known| known.as_bytes() == origin.as_bytes()) {
         return Some(Admission::Listed(origin.clone()));

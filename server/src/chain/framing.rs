@@ -1,7 +1,7 @@
 //! What the protocol refuses, and what its client expects.
 
 use crate::error::{Answer, Code, Failure};
-use crate::exchange::Request;
+use crate::exchange::{Field, Request};
 use crate::metrics::Rejected;
 use crate::services::Services;
 use http::{Method, Version, header};
@@ -22,6 +22,9 @@ pub(super) fn check(services: &Services, request: &mut Request) -> Answer<()> {
     if request.head.method == Method::PUT && headers.contains_key(header::CONTENT_RANGE) {
         let sentence = "A PUT with Content-Range is not supported: send the whole";
         return Err(Failure::new(Code::BadRequest, sentence));
+    }
+    if !request.has(Field::Expect) {
+        return Ok(());
     }
     match headers.get(header::EXPECT) {
         Some(expectation)

@@ -4,7 +4,7 @@ use super::client;
 use crate::auth::Identity;
 use crate::auth::cache::failed;
 use crate::error::{Answer, Code, Failure};
-use crate::exchange::{Request, Response};
+use crate::exchange::{Field, Request, Response};
 use crate::services::Services;
 use harper_config::CertificateUser;
 use http::{HeaderValue, Method, header};
@@ -29,7 +29,10 @@ pub(super) async fn identify(services: &Services, request: &mut Request) -> Answ
     request.identity = match request.head.headers.get(header::AUTHORIZATION) {
         Some(credentials) => {
             let ask = services.ask(request);
-            services.credentials.authorization(credentials.as_bytes(), &ask).await?
+            services
+                .credentials
+                .authorization(credentials.as_bytes(), &request.recent, &ask)
+                .await?
         }
         None => match session(services, request)? {
             Identity::Anonymous if is_trusted(services, request) => {
@@ -107,10 +110,9 @@ fn session(services: &Services, request: &Request) -> Answer<Identity> {
 /// Keeps what a session has opened out of caches that others share: of a cookie, unlike of `Authorization`, they know
 /// nothing (RFC 9111 §3.5).
 pub(super) fn headers(request: &Request, response: &mut Response) {
-    let asked = &request.head.headers;
     let is_by_session = matches!(request.identity, Identity::User(_))
-        && asked.contains_key(header::COOKIE)
-        && !asked.contains_key(header::AUTHORIZATION);
+        && request.has(Field::Cookie)
+        && !request.has(Field::Authorization);
     if is_by_session && !response.headers().contains_key(header::CACHE_CONTROL) {
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
     }

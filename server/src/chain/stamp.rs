@@ -1,8 +1,10 @@
 //! Headers that every answer carries, and the time it took: the clock is read once for all who tell it.
 
-use crate::exchange::{Request, Response};
+use crate::exchange::{Field, Request, Response};
 use crate::services::Services;
-use http::{HeaderName, HeaderValue, Version, header};
+use http::header::{self, Entry};
+use http::{HeaderName, HeaderValue, Version};
+use std::time::Duration;
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const KEEP_ALIVE: HeaderValue = HeaderValue::from_static("keep-alive");
@@ -17,17 +19,17 @@ pub(super) fn headers(services: &Services, request: &mut Request, response: &mut
         headers.insert(header::SERVER, server.clone());
     }
     if services.config.http.server_timing {
-        headers.insert(SERVER_TIMING, timing(request.took.as_micros()));
+        headers.insert(SERVER_TIMING, timing(request.took));
     }
     let is_http1 = request.head.version <= Version::HTTP_11;
-    if headers.contains_key(header::CONNECTION) {
+    let is_last = services.is_ending.get() || request.distrust().is_some();
+    let is_kept = !(is_last && is_http1);
+    if is_kept && !stays_open(services, request) {
         return;
     }
-    let is_last = services.is_ending.get() || request.distrust().is_some();
-    if is_last && is_http1 {
-        headers.insert(header::CONNECTION, CLOSE);
-    } else if stays_open(services, request) {
-        headers.insert(header::CONNECTION, KEEP_ALIVE);
+    let Entry::Vacant(connection) = headers.entry(header::CONNECTION) else { return };
+    connection.insert(if is_kept { KEEP_ALIVE } else { CLOSE });
+    if is_kept {
         let known = &services.headers;
         let is_operations = request.interface.is_operations();
         let value = if is_operations { &known.operations_keep_alive } else { &known.keep_alive };
@@ -43,12 +45,15 @@ fn stays_open(services: &Services, request: &Request) -> bool {
     };
     request.head.version == Version::HTTP_11
         && !services.config.timeouts(request.interface.is_operations()).keep_alive.is_zero()
-        && !request.head.headers.get_all(header::CONNECTION).iter().any(closes)
+        && !(request.has(Field::Connection)
+            && request.head.headers.get_all(header::CONNECTION).iter().any(closes))
 }
 
 /// `hdb;dur=<milliseconds with two decimals>`.
-fn timing(micros: u128) -> HeaderValue {
-    let hundredths = u64::try_from(micros / 10).unwrap_or(u64::MAX);
+fn timing(took: Duration) -> HeaderValue {
+    // in 64 bits, where a division is cheap
+    let hundredths =
+        took.as_secs().saturating_mul(100_000).saturating_add(u64::from(took.subsec_micros() / 10));
     let mut text = [0_u8; 32];
     let mut at = text.len();
     let mut rest = hundredths;
@@ -72,6 +77,7 @@ fn timing(micros: u128) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::timing;
+    use std::time::Duration;
 
     #[test]
     fn the_time_is_in_milliseconds_with_two_decimals() {
@@ -79,9 +85,10 @@ mod tests {
             (0, "hdb;dur=0.00"),
             (430, "hdb;dur=0.43"),
             (1_234_567, "hdb;dur=1234.56"),
-            (u128::MAX, "hdb;dur=184467440737095516.15"),
+            (u64::MAX, "hdb;dur=18446744073709551.61"),
         ] {
-            assert_eq!(timing(micros), text);
+            assert_eq!(timing(Duration::from_micros(micros)), text);
         }
+        assert_eq!(timing(Duration::MAX), "hdb;dur=184467440737095516.15");
     }
 }

@@ -1,6 +1,6 @@
 //! HTTP/1 on a connection (RFC 9112).
 
-use super::answer::answer;
+use super::answer::{answer, receive};
 use super::io::Io;
 use super::place::Place;
 use super::{ConnState, Late, Peer, Served, Stage, event_stream};
@@ -28,7 +28,10 @@ where
     let address = peer.address;
     let service = service_fn({
         let (state, place) = (Rc::clone(state), Place::default());
-        move |request| place.begin(|| answer(Rc::clone(&state), request, peer.clone()))
+        move |request| {
+            let request = receive(&state, request, &peer);
+            place.begin(|| answer(Rc::clone(&state), request))
+        }
     });
     let io = TokioIo::new(Io::requests(stream, Rc::clone(state)));
     let builder = builder(&state.shared.services.borrow().config);

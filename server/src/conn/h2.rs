@@ -138,7 +138,7 @@ async fn answer(
     let until = (!time.is_zero()).then(|| state.shared.coarse_now.get() + time);
     let mut body = RequestBody::new(body, until);
     let broken_off = body.watch();
-    let mut request = request_of(head, body, peer);
+    let mut request = request_of(head, body, &peer);
     request.refused = misaddressed;
     request.is_web_socket = tunnel.is_some();
     if request.distrust().is_some() {
@@ -158,7 +158,7 @@ async fn answer(
     if !broken_off.is_some_and(|broken_off| broken_off.is_seen()) {
         unanswered.answered();
     }
-    Ok(response)
+    Ok(*response)
 }
 
 /// The stream of a request that asks for a WebSocket (RFC 8441 §5). It is then, as on HTTP/1.1, one with GET.

@@ -1,6 +1,7 @@
 //! Where the work of a connection's requests is done, one after the other.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -48,16 +49,17 @@ impl<F: Future> Place<F> {
     }
 }
 
-impl<F: Future<Output: Unpin>> Future for Begun<F> {
-    type Output = F::Output;
+/// What hyper takes is not boxed, and no failure of ours.
+impl<T, F: Future<Output = Box<T>>> Future for Begun<F> {
+    type Output = Result<T, Infallible>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let output = match self.get_mut() {
             Self::Done(output) => Poll::Ready(output.take()),
             Self::Waits(place) => place.poll(cx),
         };
         match output {
-            Poll::Ready(Some(output)) => Poll::Ready(output),
+            Poll::Ready(Some(output)) => Poll::Ready(Ok(*output)),
             // polled after its end, which nobody does
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
@@ -86,23 +88,23 @@ mod tests {
             let begun = Rc::clone(&begun);
             async move {
                 begun.set(begun.get() + 1);
-                match wait {
+                Box::new(match wait {
                     Some(wait) => wait.await.unwrap(),
                     None => 7,
-                }
+                })
             }
         };
         let first = place.begin(|| work(None));
         assert_eq!(begun.get(), 1);
-        assert_eq!(first.await, 7);
+        assert_eq!(first.await, Ok(7));
         let (told, wait) = oneshot::channel();
         let second = place.begin(|| work(Some(wait)));
         told.send(8).unwrap();
-        assert_eq!(second.await, 8);
+        assert_eq!(second.await, Ok(8));
         let (told, wait) = oneshot::channel();
         drop(place.begin(|| work(Some(wait))));
         assert!(told.is_closed(), "what waited is dropped");
-        assert_eq!(place.begin(|| work(None)).await, 7);
+        assert_eq!(place.begin(|| work(None)).await, Ok(7));
         assert_eq!(begun.get(), 4);
     }
 }

@@ -6,19 +6,11 @@ use crate::error::{Answer, Code, Failure};
 use crate::exchange::{Body, Response};
 use crate::reply;
 use harper_store::Meta;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The longest time a field may name, in seconds (RFC 9111 §1.2.2).
 const SECONDS_MAX: u64 = 1 << 31;
-
-/// The conditions on a read. Most requests have none, which is seen in one pass over their headers.
-const CONDITIONS: [HeaderName; 4] = [
-    header::IF_MATCH,
-    header::IF_NONE_MATCH,
-    header::IF_MODIFIED_SINCE,
-    header::IF_UNMODIFIED_SINCE,
-];
 
 /// What tells one state of a representation from another.
 pub(super) struct Validators {
@@ -44,9 +36,6 @@ impl Validators {
     /// # Errors
     /// 412 when the record is not in the state that `If-Match` or `If-Unmodified-Since` asks for.
     pub(super) fn unchanged(&self, headers: &HeaderMap) -> Answer<Option<Response>> {
-        if !headers.keys().any(|name| CONDITIONS.contains(name)) {
-            return Ok(None);
-        }
         if !etag::held(headers).holds(Some(&self.meta)) {
             let sentence = "The record is not in the state that the request asks for";
             return Err(Failure::new(Code::PreconditionFailed, sentence));
@@ -139,6 +128,7 @@ fn directive<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderName;
 
     fn headers(fields: &[(HeaderName, &str)]) -> HeaderMap {
         let field = |(name, value): &(HeaderName, &str)| (name.clone(), value.parse().unwrap());

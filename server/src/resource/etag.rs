@@ -15,20 +15,15 @@ const TAG_BYTES_MAX: usize = 64;
 /// The tag of a representation; `marks` is what distinguishes it from the plain JSON record.
 #[must_use]
 pub(crate) fn tag(version: u64, marks: &[&str]) -> HeaderValue {
-    let mut text = [0; TAG_BYTES_MAX];
-    let mut len = 0;
-    let mut push = |part: &[u8]| {
-        text[len..len + part.len()].copy_from_slice(part);
-        len += part.len();
-    };
-    push(b"\"");
-    push(&encode(version));
-    for mark in marks {
-        push(mark.as_bytes());
+    let mut text = [b'"'; TAG_BYTES_MAX];
+    let mut len = 1 + VERSION_CHARS;
+    text[1..len].copy_from_slice(&encode(version));
+    for mark in marks.iter().filter(|mark| !mark.is_empty()) {
+        text[len..len + mark.len()].copy_from_slice(mark.as_bytes());
+        len += mark.len();
     }
-    push(b"\"");
-    // the alphabet and the marks are visible ASCII
-    HeaderValue::from_bytes(&text[..len]).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
+    // the alphabet and the marks are visible ASCII, and a quote follows
+    HeaderValue::from_bytes(&text[..=len]).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
 }
 
 /// The tag of the same representation in a content coding.

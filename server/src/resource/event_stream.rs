@@ -10,7 +10,7 @@ use super::subscribe::{Asked, place};
 use super::table::TableResource;
 use crate::content;
 use crate::error::Answer;
-use crate::exchange::{Body, BodyError, Request, Response};
+use crate::exchange::{Body, BodyError, Field, Request, Response};
 use crate::hub::{Delivery, End, Filter, Lens, Outbox, Start, Subscription, Told, Way, What};
 use crate::metrics::Protocol;
 use crate::reply;
@@ -38,7 +38,8 @@ const RESET: &[u8] =
 /// Whether the request asks for a stream.
 #[must_use]
 pub(super) fn is_wanted(request: &Request) -> bool {
-    matches!(request.head.method, Method::GET | Method::HEAD)
+    request.has(Field::Accept)
+        && matches!(request.head.method, Method::GET | Method::HEAD)
         && content::prefers_event_stream(&request.head.headers)
 }
 
@@ -83,7 +84,7 @@ impl TableResource {
             }))
             .event_stream()
         };
-        let mut response = Response::new(body);
+        let mut response = reply::ok(body);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -2,10 +2,16 @@
 
 use crate::content::Media;
 
+/// What is before and after the last dot. A fast search, for most paths have none and each is searched.
+pub(super) fn last_dot(path: &str) -> Option<(&str, &str)> {
+    let at = memchr::memrchr(b'.', path.as_bytes())?;
+    Some((&path[..at], &path[at + 1..]))
+}
+
 /// The path below the table without its extension, and the type that this names. An extension that is also a declared
 /// name, or that follows no slash, names no type.
 pub(super) fn split(declares: impl Fn(&str) -> bool, rest: &str) -> (&str, Option<Media>) {
-    let found = rest.rsplit_once('.').and_then(|(path, extension)| {
+    let found = last_dot(rest).and_then(|(path, extension)| {
         let media = Media::of_extension(extension)?;
         (path.starts_with('/') && !declares(extension)).then_some((path, media))
     });

@@ -36,12 +36,12 @@ impl TableResource {
     }
 
     /// What a read that selects nothing returns; none for the record as it is stored.
-    pub(super) fn plain(&self, scope: &Scope<'_>) -> Answer<Option<Selection>> {
+    pub(super) fn plain<'a>(&self, scope: impl FnOnce() -> Scope<'a>) -> Answer<Option<Selection>> {
         let is_shown = |attribute: &Attribute| attribute.enumerable && attribute.computed.is_some();
         if self.entity().relations.iter().any(|relation| relation.is_enumerable)
             || self.schema.attributes.iter().any(is_shown)
         {
-            return Selection::whole(scope);
+            return Selection::whole(&scope());
         }
         Ok(None)
     }
@@ -104,7 +104,7 @@ impl TableResource {
     ) -> Answer<Response> {
         let Parsed { query, mut select, explains } = parsed;
         if select.is_none() {
-            select = self.plain(&self.scope(request))?;
+            select = self.plain(|| self.scope(request))?;
         }
         let run = self.table.query(query);
         let run = run.map_err(|error| store_failure(&services.metrics, error))?;
@@ -121,7 +121,7 @@ impl TableResource {
             view,
             metrics: Arc::clone(&services.metrics),
         };
-        let mut response = Response::new(rows.body(services).await?);
+        let mut response = reply::ok(rows.body(services).await?);
         let headers = response.headers_mut();
         headers.insert(header::VARY, reply::VARY);
         media.describe(headers);

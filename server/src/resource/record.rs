@@ -12,7 +12,7 @@ use super::table::TableResource;
 use crate::auth::access::{Access, View};
 use crate::content::{self, Format, Media};
 use crate::error::{Answer, Code, Failure};
-use crate::exchange::{Body, Request, Response};
+use crate::exchange::{Body, Field, Request, Response};
 use crate::metrics::WorkerMetrics;
 use crate::reply;
 use crate::services::Services;
@@ -64,19 +64,48 @@ impl TableResource {
         &self,
         services: &Services,
         request: &Request,
-        access: Access,
+        access: &Access,
         key: &Key,
         property: Option<&str>,
     ) -> Answer<Response> {
-        let wanted = Wanted {
+        let wanted = self.wanted(services, request, access, property)?;
+        self.read(services, request, key, wanted).await
+    }
+
+    /// `GET /Table/key` of a small record, which is most of what is asked, without the room and the time that a future
+    /// takes; none for a larger one.
+    ///
+    /// # Errors
+    /// As [`TableResource::get`].
+    pub(super) fn get_small(
+        &self,
+        services: &Services,
+        request: &Request,
+        access: &Access,
+        key: &Key,
+    ) -> Answer<Option<Response>> {
+        let wanted = self.wanted(services, request, access, None)?;
+        self.read_here(services, request, key, &wanted)
+    }
+
+    fn wanted(
+        &self,
+        services: &Services,
+        request: &Request,
+        access: &Access,
+        property: Option<&str>,
+    ) -> Answer<Wanted> {
+        Ok(Wanted {
             attribute: None,
             select: self.selection(request, property)?,
             is_property: property.is_some(),
             view: access.view(&self.schema),
-            media: Media::negotiate(&request.head.headers),
+            media: match request.has(Field::Accept) {
+                true => Media::negotiate(&request.head.headers),
+                false => Ok(Media::JSON),
+            },
             related: RelatedLimits::of(&services.config.query),
-        };
-        self.read(services, request, key, wanted).await
+        })
     }
 
     /// `GET /Table/key.attribute` of an attribute that holds bytes.
@@ -127,7 +156,9 @@ impl TableResource {
         let txn = self.database.read().map_err(failure)?;
         let record = self.table.get(&txn, key).map_err(failure)?.ok_or_else(absent)?;
         let validators = self.validators(wanted, record.meta)?;
-        if let Some(answer) = validators.unchanged(&request.head.headers)? {
+        if request.has(Field::Condition)
+            && let Some(answer) = validators.unchanged(&request.head.headers)?
+        {
             return Ok(Some(answer));
         }
         if !wanted.is_small(&record) {
@@ -151,7 +182,9 @@ impl TableResource {
         let read = services.block_on_pool(work).await??;
         let (validators, shown) = read.ok_or_else(absent)?;
         // it may have been written since it was looked at
-        if let Some(answer) = validators.unchanged(&request.head.headers)? {
+        if request.has(Field::Condition)
+            && let Some(answer) = validators.unchanged(&request.head.headers)?
+        {
             return Ok(answer);
         }
         respond(request, validators, shown.ok_or_else(absent)?)
@@ -192,14 +225,14 @@ impl TableResource {
                 let sentence = "A query has no meaning on a property of a record";
                 Err(Failure::new(Code::InvalidQuery, sentence))
             }
-            None if text.is_empty() => self.plain(&self.scope(request)),
+            None if text.is_empty() => self.plain(|| self.scope(request)),
             None => {
                 let Parsed { query, select, explains } = query::parse(&self.scope(request), text)?;
                 let selects_only =
                     query.filter.is_none() && query.sort.is_empty() && query.limit.is_none();
                 if selects_only && !explains {
                     return select.map_or_else(
-                        || self.plain(&self.scope(request)),
+                        || self.plain(|| self.scope(request)),
                         |select| Ok(Some(select)),
                     );
                 }
@@ -268,7 +301,7 @@ fn respond(request: &Request, validators: Validators, shown: Shown) -> Answer<Re
             return Ok(response);
         }
     };
-    let mut response = Response::new(Body::whole(body));
+    let mut response = reply::ok(Body::whole(body));
     let headers = response.headers_mut();
     headers.reserve(8);
     if is_whole {

@@ -74,7 +74,7 @@ impl TableResource {
         let parsed = query::parse(&scope, text)?;
         check(&parsed, &filter)?;
         let Parsed { query, select, .. } = parsed;
-        let select = select.map_or_else(|| self.plain(&scope), |select| Ok(Some(select)))?;
+        let select = select.map_or_else(|| self.plain(|| scope), |select| Ok(Some(select)))?;
         let prefix = Some(filter.common_prefix()).filter(|prefix| !prefix.is_empty());
         let query = read::within(services, Parsed { query, ..Parsed::default() }, prefix)?.query;
         if matches!(start, Start::Current) && filter == Filter::All {

@@ -81,7 +81,7 @@ impl<'a> Target<'a> {
         if rest.is_empty() {
             return Ok(Self::Collection);
         }
-        if let Some((id, name)) = rest.rsplit_once('.').filter(|(id, _)| !id.is_empty()) {
+        if let Some((id, name)) = extension::last_dot(rest).filter(|(id, _)| !id.is_empty()) {
             let name = decoded(name)?;
             if declares(&name) {
                 return Ok(Self::Property(decoded(id)?, name));
@@ -128,7 +128,7 @@ impl TableResource {
         let (rest, media) = extension::split(declares, rest);
         if let Some(media) = media {
             // what the path asks for takes the place of what the header does
-            request.head.headers.insert(header::ACCEPT, HeaderValue::from_static(media.name));
+            request.set(header::ACCEPT, HeaderValue::from_static(media.name));
         }
         let target = Target::parse(rest, has_query, declares)?;
         if event_stream::is_wanted(request)
@@ -136,7 +136,14 @@ impl TableResource {
         {
             return self.event_stream(services, request, filter);
         }
-        // all but reading a record is boxed, or each read would move the room that a query takes
+        if request.head.method == Method::GET
+            && let Target::Record(id) = &target
+            && let Some(response) =
+                self.get_small(services, request, &access, &self.key(services, id)?)?
+        {
+            return Ok(response);
+        }
+        // boxed, or each answer would move the room that a query takes
         match target {
             Target::Property(id, name) => {
                 let bytes = self.schema.attribute(&name).filter(|found| binary::is_binary(found));
@@ -146,9 +153,6 @@ impl TableResource {
                     }
                     None => Box::pin(self.property(services, request, access, &id, &name)).await,
                 }
-            }
-            Target::Record(id) if request.head.method == Method::GET => {
-                self.read_record(services, request, access, &id).await
             }
             Target::Record(id) => Box::pin(self.record(services, request, access, &id)).await,
             Target::Collection => Box::pin(self.collection(services, request, access, None)).await,
@@ -160,17 +164,8 @@ impl TableResource {
         }
     }
 
-    /// `GET /Table/key`, which is most of what is asked, without the room for all else.
-    async fn read_record(
-        &self,
-        services: &Services,
-        request: &Request,
-        access: Access,
-        id: &str,
-    ) -> Answer<Response> {
-        let key = Key::from_path(&self.schema, id);
-        let key = key.map_err(|error| store_failure(&services.metrics, error))?;
-        self.get(services, request, access, &key, None).await
+    fn key(&self, services: &Services, id: &str) -> Answer<Key> {
+        Key::from_path(&self.schema, id).map_err(|error| store_failure(&services.metrics, error))
     }
 
     async fn record(
@@ -189,10 +184,9 @@ impl TableResource {
         {
             return self.attribute(services, request, access, id, attribute).await;
         }
-        let key = Key::from_path(&self.schema, id);
-        let key = key.map_err(|error| store_failure(&services.metrics, error));
+        let key = self.key(services, id);
         match request.head.method {
-            Method::GET | Method::HEAD => self.get(services, request, access, &key?, None).await,
+            Method::GET | Method::HEAD => self.get(services, request, &access, &key?, None).await,
             Method::PUT => {
                 write::record(self, services, request, &access, key?, Change::Replace).await
             }
@@ -219,9 +213,8 @@ impl TableResource {
         if !is_read || self.has(services, &whole)? {
             return self.record(services, request, access, &whole).await;
         }
-        let key = Key::from_path(&self.schema, id);
-        let key = key.map_err(|error| store_failure(&services.metrics, error))?;
-        self.get(services, request, access, &key, Some(name)).await
+        let key = self.key(services, id)?;
+        self.get(services, request, &access, &key, Some(name)).await
     }
 
     async fn collection(
@@ -280,8 +273,7 @@ impl TableResource {
         if request.head.method == Method::PUT {
             refuse_query(request)?;
         }
-        let key = Key::from_path(&self.schema, id);
-        let key = key.map_err(|error| store_failure(&services.metrics, error));
+        let key = self.key(services, id);
         match request.head.method {
             Method::GET | Method::HEAD => {
                 guard::check_seen(&access.view(&self.schema), &attribute.name)?;

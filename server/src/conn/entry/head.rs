@@ -107,7 +107,7 @@ pub(in crate::conn) fn is_host(host: &[u8]) -> bool {
             }
             after.get(1..).unwrap_or_default()
         }
-        None => match host.iter().position(|byte| b"[]:".contains(byte)) {
+        None => match memchr::memchr3(b'[', b']', b':', host) {
             Some(at) if host[at] == b':' => &host[at + 1..],
             Some(_) => return false,
             None => b"",
