@@ -1,5 +1,6 @@
 //! Who is asking, and what they may do. Passwords are kept as argon2id hashes; a verified credential is remembered for a while under a
-//! keyed hash, so that the cost of hashing is paid once and a dump of memory shows no password.
+//! keyed hash, so that the cost of hashing is paid once and a dump of memory shows no password. A connection remembers, under another,
+//! whose its last credentials were.
 
 pub(crate) mod access;
 mod audit;

@@ -20,6 +20,7 @@ mod inbox;
 mod lens;
 mod local;
 mod outbox;
+mod published;
 mod subscription;
 mod told;
 mod tree;
@@ -100,16 +101,19 @@ impl Hub {
         self.listeners.store(Arc::new(all));
     }
 
-    /// Passes what one worker publishes to the others.
-    fn pass_on(&self, event: &Arc<Event>, at: Instant, own: &Arc<Inbox>) {
+    /// Whether another worker than `own` wants to hear of a table.
+    fn is_heard_beside(&self, own: &Arc<Inbox>, table: TableId) -> bool {
         let listeners = self.listeners.load();
-        let Some(Listeners { inboxes, .. }) = listeners.get(&event.table) else { return };
-        let mut others = inboxes.iter().filter(|inbox| !Arc::ptr_eq(inbox, own)).peekable();
-        if others.peek().is_none() {
-            return;
-        }
-        let batch = Arc::new(Batch::new(vec![Arc::clone(event)], Vec::new(), at));
-        for inbox in others {
+        let inboxes = listeners.get(&table).map(|listeners| &*listeners.inboxes);
+        inboxes.unwrap_or_default().iter().any(|inbox| !Arc::ptr_eq(inbox, own))
+    }
+
+    /// Passes what one worker has published since `at` to the others.
+    fn pass_on(&self, events: Vec<Arc<Event>>, at: Instant, own: &Arc<Inbox>) {
+        let listeners = self.listeners.load();
+        let inboxes = inboxes_of(&listeners, events.iter().map(|event| event.table));
+        let batch = Arc::new(Batch::new(events, Vec::new(), at));
+        for inbox in inboxes.into_iter().filter(|inbox| !Arc::ptr_eq(inbox, own)) {
             inbox.push(&batch);
         }
     }
@@ -137,21 +141,9 @@ impl Observer for Hub {
     fn committed(&self, events: Vec<Event>, reached: &[Reached]) {
         let at = Instant::now();
         let listeners = self.listeners.load();
-        let mut tables: Vec<TableId> = Vec::new();
         let told = events.iter().map(|event| event.table);
-        for table in told.chain(reached.iter().map(|reached| reached.table)) {
-            if tables.last() != Some(&table) && !tables.contains(&table) {
-                tables.push(table);
-            }
-        }
-        let mut inboxes: Vec<&Arc<Inbox>> = Vec::new();
-        for Listeners { inboxes: more, .. } in tables.iter().filter_map(|id| listeners.get(id)) {
-            for inbox in more {
-                if !inboxes.iter().any(|known| Arc::ptr_eq(known, inbox)) {
-                    inboxes.push(inbox);
-                }
-            }
-        }
+        let tables = told.chain(reached.iter().map(|reached| reached.table));
+        let inboxes = inboxes_of(&listeners, tables);
         if inboxes.is_empty() {
             return;
         }
@@ -161,6 +153,28 @@ impl Observer for Hub {
             inbox.push(&batch);
         }
     }
+}
+
+/// The inboxes of those who want to hear of any of these tables, each once.
+fn inboxes_of(
+    listeners: &HashMap<TableId, Listeners>,
+    of: impl Iterator<Item = TableId>,
+) -> Vec<&Arc<Inbox>> {
+    let mut tables: Vec<TableId> = Vec::new();
+    for table in of {
+        if tables.last() != Some(&table) && !tables.contains(&table) {
+            tables.push(table);
+        }
+    }
+    let mut inboxes: Vec<&Arc<Inbox>> = Vec::new();
+    for Listeners { inboxes: more, .. } in tables.iter().filter_map(|id| listeners.get(id)) {
+        for inbox in more {
+            if !inboxes.iter().any(|known| Arc::ptr_eq(known, inbox)) {
+                inboxes.push(inbox);
+            }
+        }
+    }
+    inboxes
 }
 
 #[cfg(test)]

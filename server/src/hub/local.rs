@@ -3,6 +3,7 @@
 use super::inbox::{Batch, Inbox, is_owed};
 use super::lens::Wanted;
 use super::outbox::{Delivery, End, Outbox, What};
+use super::published::Published;
 use super::subscription::{Mode, Overflow, Seat, Subscription, Watch};
 use super::told::{HeldTotal, Told, Way};
 use super::tree::Tree;
@@ -11,6 +12,7 @@ use crate::auth::authority::Authority;
 use crate::error::{Answer, Code, Failure};
 use crate::metrics::{CatchUp, Dropped, Rejected, WorkerMetrics};
 use crate::pool::Pool;
+use futures_util::future::join;
 use harper_config::Realtime;
 use harper_store::{Database, Event, Table, TableId};
 use std::cell::{Cell, RefCell};
@@ -27,6 +29,7 @@ const TURN_BATCHES: usize = 8;
 pub(crate) struct Local {
     pub(super) hub: Arc<Hub>,
     inbox: Arc<Inbox>,
+    published: Published,
     pub(super) pool: Pool,
     pub(super) metrics: Arc<WorkerMetrics>,
     authority: Arc<Authority>,
@@ -68,6 +71,7 @@ impl Local {
         Rc::new(Self {
             hub,
             inbox: Inbox::new(limits.inbox_bytes_max),
+            published: Published::default(),
             pool,
             metrics,
             generation: Cell::new(authority.users.generation()),
@@ -80,8 +84,19 @@ impl Local {
         })
     }
 
-    /// Tells the subscriptions what arrives; never returns.
+    /// Tells the subscriptions what arrives, and other workers what is published here; never returns.
     pub(crate) async fn run(self: Rc<Self>) {
+        join(self.hear(), self.speak()).await;
+    }
+
+    async fn speak(&self) {
+        loop {
+            self.published.begun.notified().await;
+            self.pass_on();
+        }
+    }
+
+    async fn hear(self: &Rc<Self>) {
         loop {
             self.inbox.arrived().await;
             let mut told = 0;
@@ -151,11 +166,22 @@ impl Local {
         debug_assert_eq!(event.sequence, 0, "what is in the log is told by the store");
         self.check_rights();
         let (event, at) = (Arc::new(event), Instant::now());
-        self.hub.pass_on(&event, at, &self.inbox);
+        if self.hub.is_heard_beside(&self.inbox, event.table)
+            && self.published.add(Arc::clone(&event), at)
+        {
+            self.pass_on();
+        }
         let feed = self.feeds.borrow().get(&event.table).cloned();
         if let Some(feed) = feed {
             self.tell(&feed, event, Some(at));
             self.wake();
+        }
+    }
+
+    /// Tells the other workers what was published here. Whoever writes something that has to come after it calls this before.
+    pub(crate) fn pass_on(&self) {
+        if let Some((events, since)) = self.published.take() {
+            self.hub.pass_on(events, since, &self.inbox);
         }
     }
 

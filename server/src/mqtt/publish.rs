@@ -78,6 +78,7 @@ impl Client {
         };
         let (resource, op) = operation(&self.context, services, &self.identity, coming).await?;
         let Some(op) = self.unless_transient(services, &resource, op) else { return Ok(None) };
+        services.subscriptions.pass_on();
         let mut side = Vec::new();
         if let Delivery::ExactlyOnce(id) = publish.delivery
             && self.is_durable(Qos::ExactlyOnce)

@@ -47,3 +47,23 @@ fn a_message_reaches_every_worker_and_is_lost_where_there_is_no_room() {
     // one for each of what nobody is owed; two for the one that waits for room, one for the one that ended
     assert_eq!(fixture.counted("harper_realtime_messages_dropped_total{reason=\"outbox\"}"), 5.0);
 }
+
+#[test]
+fn what_is_published_goes_together_in_order_until_it_is_many_or_large() {
+    let (fixture, published, at) =
+        (Fixture::new(), published::Published::default(), Instant::now());
+    assert!(published.take().is_none());
+    assert!(!published.add(Arc::new(fixture.message("a")), at));
+    assert!(!published.add(Arc::new(fixture.message("b")), at + Duration::from_secs(1)));
+    let (events, since) = published.take().unwrap();
+    assert!(events.iter().map(|event| &event.key).eq([&text("a"), &text("b")]));
+    assert_eq!(since, at, "they have waited since the first came");
+    let many = |event: Event| {
+        let event = Arc::new(event);
+        let many = (1..).find(|_| published.add(Arc::clone(&event), at)).unwrap();
+        assert_eq!(published.take().unwrap().0.len(), many);
+        many
+    };
+    assert_eq!(many(Event { body: None, ..fixture.message("a") }), 256);
+    assert!((55..66).contains(&many(fixture.message("a"))), "64 KiB of them");
+}
