@@ -103,8 +103,20 @@ impl Client {
         writes.any(|write| write.table == Some(table))
     }
 
+    /// Answers, and also what follows and waits for nothing.
+    pub(super) fn answered_all(&mut self, first: Answered) -> Result<(), Stop> {
+        self.answered(first)?;
+        while self.collects()
+            && let Some(Waiting { question, failure, .. }) =
+                self.answers.pop_front_if(|next| next.write.is_none())
+        {
+            self.answered(Answered { question, failure })?;
+        }
+        Ok(())
+    }
+
     /// Answers.
-    pub(super) fn answered(&mut self, answered: Answered) -> Result<(), Stop> {
+    fn answered(&mut self, answered: Answered) -> Result<(), Stop> {
         let Answered { question, failure } = answered;
         if let Some(failure) = failure.as_deref().filter(|_| self.must_end(question))
             && failure.is_passing

@@ -28,6 +28,8 @@ use std::sync::Arc;
 use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
+/// Bytes that wait to be taken, beyond which they are written before more is said.
+const OUTPUT_BYTES_COLLECTED: usize = 16 * 1024;
 /// Bytes that wait to be taken, beyond which no further message is written.
 const OUTPUT_BYTES_FULL: usize = 64 * 1024;
 /// Bytes that wait to be taken, beyond which nothing more is read.
@@ -276,6 +278,11 @@ impl Client {
     /// Whether there is room for what a client may send.
     pub(super) fn takes_input(&self) -> bool {
         self.output.len() < OUTPUT_BYTES_MAX && self.answers.len() < ANSWERS_MAX
+    }
+
+    /// Whether what is said is still collected, to go out with one write.
+    pub(super) fn collects(&self) -> bool {
+        self.output.len() < OUTPUT_BYTES_COLLECTED
     }
 
     /// Whether there is room for another message to the client.

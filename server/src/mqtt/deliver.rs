@@ -22,8 +22,19 @@ struct Going {
 }
 
 impl Client {
-    /// Takes what the hub tells.
-    pub(super) fn told(&mut self, told: &Told) -> Result<(), Stop> {
+    /// Takes what the hub tells, and also what has followed.
+    pub(super) fn told_all(&mut self, first: Told) -> Result<(), Stop> {
+        self.told(&first)?;
+        while self.collects()
+            && self.takes_messages()
+            && let Some(next) = self.outbox.take()
+        {
+            self.told(&next)?;
+        }
+        Ok(())
+    }
+
+    fn told(&mut self, told: &Told) -> Result<(), Stop> {
         match &told.what {
             What::Told(event, way) => self.tell(told.tag, event, *way)?,
             What::Complete(sequence) => {

@@ -144,6 +144,8 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         }
         clock.set(client.deadline());
         let takes_input = client.takes_input();
+        // what there is to say goes out with one write; beyond that the client has to take something first, if it can
+        let is_much = !client.collects();
         let wake = poll_fn(|cx| {
             if ending.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Wake::Ending);
@@ -151,13 +153,19 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
             if taken.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Wake::Taken);
             }
+            if !is_much && let Poll::Ready(wake) = poll_client(client, cx) {
+                return Poll::Ready(wake);
+            }
             if let Poll::Ready(wrote) = poll_write(io, client, cx) {
                 return Poll::Ready(Wake::Wrote(wrote));
             }
             if takes_input && let Poll::Ready(read) = poll_read(io, input, cx) {
                 return Poll::Ready(Wake::Read(read));
             }
-            poll_client(client, &mut clock, cx)
+            if is_much && let Poll::Ready(wake) = poll_client(client, cx) {
+                return Poll::Ready(wake);
+            }
+            clock.poll(cx).map(|()| Wake::Time)
         });
         let wake = wake.await;
         if !takes_input {
@@ -169,9 +177,9 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
             Wake::Read(Ok(count)) if count > 0 => client.read(count),
             Wake::Wrote(Ok(count)) if count > 0 => client.written(count),
             Wake::Read(_) | Wake::Wrote(_) => Err(Stop::Gone),
-            Wake::Answered(answered) => client.answered(answered),
+            Wake::Answered(answered) => client.answered_all(answered),
             Wake::Stored(staged) => client.stored(staged),
-            Wake::Told(delivery) => client.told(&delivery),
+            Wake::Told(delivery) => client.told_all(delivery),
             Wake::Time => client.timed(),
         };
         if let Err(stop) = handled {
@@ -196,7 +204,8 @@ async fn handle_all(
     Ok(())
 }
 
-fn poll_client(client: &mut Client, clock: &mut Clock, cx: &mut task::Context<'_>) -> Poll<Wake> {
+/// What there is to say to the client.
+fn poll_client(client: &mut Client, cx: &mut task::Context<'_>) -> Poll<Wake> {
     if let Poll::Ready(answered) = client.poll_answer(cx) {
         return Poll::Ready(Wake::Answered(answered));
     }
@@ -208,7 +217,7 @@ fn poll_client(client: &mut Client, clock: &mut Clock, cx: &mut task::Context<'_
     {
         return Poll::Ready(Wake::Told(delivery));
     }
-    clock.poll(cx).map(|()| Wake::Time)
+    Poll::Pending
 }
 
 pub(super) fn poll_read<S: AsyncRead + Unpin>(

@@ -5,13 +5,13 @@ mod client;
 
 use std::rc::Rc;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use harper_mqtt::{Qos, Text};
 use tokio::task::JoinSet;
 
 use self::{
     brokers::{Broker, MOSQUITTO, OURS, OURS_TWICE},
-    client::{Endpoint, Link, Publishing, publish, receive},
+    client::{Link, Publishing, publish, receive},
 };
 use crate::{
     Common,
@@ -33,6 +33,10 @@ const IDLE_BYTES_MAX: f64 = 10_000.0;
 const EVENTS_PER_SECOND: f64 = 10_000.0;
 const LISTENERS: usize = 100;
 const MANY: usize = 1000;
+/// Connections that are opened at most until one is where it is wanted.
+const PLACES_MAX: usize = 64;
+/// Signs of life by which the thread of a connection is found.
+const PINGS: usize = 50;
 
 const COLUMNS: &[&str] = &[
     "broker",
@@ -89,7 +93,7 @@ pub(crate) fn run(common: &Common, only: Option<&str>) -> Result<Vec<Section>> {
         sections.push(scenario.contest(common).run(common, &names, |place| {
             let broker = &brokers[place];
             let probe = || ThreadTimes::of(broker.process);
-            on_the_client(scenario.load(&broker.endpoint, common, probe))
+            on_the_client(scenario.load(broker, common, probe))
         })?);
     }
     Ok(sections)
@@ -197,22 +201,31 @@ impl Scenario {
     /// One turn of one broker.
     async fn load(
         &self,
-        endpoint: &Endpoint,
+        broker: &Broker,
         common: &Common,
         probe: impl Fn() -> Result<ThreadTimes>,
     ) -> Result<Delivered<ThreadTimes>> {
+        let endpoint = &broker.endpoint;
         let copies = if self.is_shared { self.subscribers } else { 1 };
         let flow = Flow::new(copies, self.pace);
         let mut connections = JoinSet::new();
+        let mut subscriber_at = None;
         for number in 0..self.subscribers {
             let mut link = Link::open(endpoint, &format!("subscriber-{number}")).await?;
             link.subscribe(&self.filter(number), self.qos).await?;
+            if self.is_a_pair() {
+                subscriber_at = thread_of(broker, &mut link).await?;
+            }
             connections.spawn_local(receive(link, Rc::clone(&flow)));
         }
         // none begins before all are there
         let mut links = Vec::new();
         for number in 0..self.publishers {
-            let link = Link::open(endpoint, &format!("publisher-{number}")).await?;
+            let id = format!("publisher-{number}");
+            let link = match self.is_a_pair() && broker.workers > 1 {
+                true => open_elsewhere(broker, &id, subscriber_at).await?,
+                false => Link::open(endpoint, &id).await?,
+            };
             let topics = self.topics(number)?;
             links.push((link, Publishing { topics, qos: self.qos, batch: self.batch }));
         }
@@ -220,6 +233,10 @@ impl Scenario {
             connections.spawn_local(publish(link, publishing, Rc::clone(&flow)));
         }
         flow::measure(&flow, connections, common.window(), probe).await
+    }
+
+    fn is_a_pair(&self) -> bool {
+        (self.publishers, self.subscribers) == (1, 1)
     }
 
     /// What a subscriber asks for.
@@ -241,6 +258,27 @@ impl Scenario {
         let topics: Result<Vec<Text>, _> = names.into_iter().map(Text::try_from).collect();
         Ok(topics?.into())
     }
+}
+
+/// Opens a connection that another thread of the broker serves than `thread`: which does is the kernel's choice, made by the port
+/// that a connection comes from.
+async fn open_elsewhere(broker: &Broker, id: &str, thread: Option<u32>) -> Result<Link> {
+    for _ in 0..PLACES_MAX {
+        let mut link = Link::open(&broker.endpoint, id).await?;
+        if thread_of(broker, &mut link).await? != thread {
+            return Ok(link);
+        }
+    }
+    bail!("{PLACES_MAX} connections in a row were served by one thread of {}", broker.name)
+}
+
+/// The thread that serves a connection: the one that is busy when it is spoken on.
+async fn thread_of(broker: &Broker, link: &mut Link) -> Result<Option<u32>> {
+    let before = ThreadTimes::of(broker.process)?;
+    for _ in 0..PINGS {
+        link.ping().await?;
+    }
+    Ok(ThreadTimes::of(broker.process)?.busiest_since(&before))
 }
 
 /// Connections with a subscription each, to which nothing is sent.

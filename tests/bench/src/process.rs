@@ -220,6 +220,15 @@ impl ThreadTimes {
         Ok(Self(tasks.flatten().filter_map(time).collect()))
     }
 
+    /// The thread that used most after `before`; none when there was none before.
+    pub(crate) fn busiest_since(&self, before: &Self) -> Option<u32> {
+        let used = self
+            .0
+            .iter()
+            .filter_map(|(thread, time)| Some((*thread, *time - *before.0.get(thread)?)));
+        used.max_by_key(|(_, time)| *time).map(|(thread, _)| thread)
+    }
+
     /// What was used after `before`.
     pub(crate) fn since(&self, before: &Self) -> Spent {
         let used = self.0.iter().map(|(thread, time)| {
@@ -300,6 +309,7 @@ mod tests {
         }
         assert!(spent.busiest >= Duration::from_millis(20), "{spent:?}");
         assert!(spent.total >= spent.busiest, "{spent:?}");
+        assert!(ThreadTimes::of(id).unwrap().busiest_since(&before).is_some());
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(crate) struct Broker {
     pub(crate) endpoint: Endpoint,
     /// The number of its process.
     pub(crate) process: u32,
+    /// Threads among which the kernel spreads its connections.
+    pub(crate) workers: usize,
     _running: Running,
 }
 
@@ -75,7 +77,7 @@ fn mosquitto(directory: &Path, core: Option<usize>) -> Result<Option<Broker>> {
     let endpoint = Endpoint { addr, login: None };
     let id = process.id();
     let _running = Running::Mosquitto { _process: process };
-    Ok(Some(Broker { name: MOSQUITTO, endpoint, process: id, _running }))
+    Ok(Some(Broker { name: MOSQUITTO, endpoint, process: id, workers: 1, _running }))
 }
 
 /// The first line of its help, which names its version.
@@ -108,7 +110,7 @@ fn ours(
     let endpoint = Endpoint { addr: server.mqtt, login: Some((USERNAME, PASSWORD)) };
     let process = server.process.id();
     let _running = Running::Ours { _server: Box::new(server) };
-    Ok(Some(Broker { name, endpoint, process, _running }))
+    Ok(Some(Broker { name, endpoint, process, workers, _running }))
 }
 
 fn listens(addr: SocketAddr) -> bool {

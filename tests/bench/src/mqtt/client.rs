@@ -74,6 +74,16 @@ impl Link {
         }
     }
 
+    /// Asks for a sign of life, and waits for it.
+    pub(crate) async fn ping(&mut self) -> Result<()> {
+        self.put(&Packet::Pingreq)?;
+        self.flush().await?;
+        match self.next().await? {
+            Packet::Pingresp => Ok(()),
+            other => bail!("PINGREQ was answered with {other:?}"),
+        }
+    }
+
     /// The socket alone, for a connection that has nothing more to do.
     pub(crate) fn into_stream(self) -> TcpStream {
         self.stream
