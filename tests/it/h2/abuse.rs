@@ -7,7 +7,7 @@ use super::frames::{
     request,
 };
 use super::{Target, launch};
-use crate::harness::Server;
+use crate::harness::{Server, eventually};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -291,11 +291,14 @@ fn nobody_else_suffers() {
         is_over.store(true, Ordering::Relaxed);
         other.join().unwrap()
     });
-    let growth = target.server.resident_bytes().saturating_sub(before);
+    // what the last of them held is given back within seconds
+    let growth = eventually("the memory of the probes to be given back", || {
+        let growth = target.server.resident_bytes().saturating_sub(before);
+        (growth < GROWTH_BYTES_MAX).then_some(growth)
+    });
     let faults = faults.into_inner().unwrap();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     assert!(longest < LATENCY_MAX, "another client waited for {longest:?}");
-    assert!(growth < GROWTH_BYTES_MAX, "{growth} bytes are left of {} probes", PROBES.len());
     assert!(PROBES.len() >= 30);
     assert_eq!(target.server.metric("harper_panics_total"), 0.0);
     println!("{} probes, longest wait {longest:?}, {growth} bytes", PROBES.len());
