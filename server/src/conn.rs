@@ -15,8 +15,7 @@ mod proxy_protocol;
 mod secure;
 mod stream;
 
-use crate::auth::cache::Recent;
-use crate::exchange::{Interface, Response, Task, Upgrade};
+use crate::exchange::{Interface, Recent, Response, Task, Upgrade};
 use crate::metrics::{Closed, Handshake, WorkerMetrics};
 use crate::mqtt::Broker;
 use crate::tls::{self, ClientCertificate, Offer, Tls};

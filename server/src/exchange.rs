@@ -25,7 +25,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use crate::auth::Identity;
-use crate::auth::cache::Recent;
+pub(crate) use crate::auth::cache::Recent;
 use crate::auth::cookie::Scope;
 use crate::error::Failure;
 use crate::tls::{ClientCertificate, Distrust};
@@ -261,6 +261,12 @@ impl Request {
 
 /// A response as the chain sees it. It passes through some thirty hands, so that what is moved is a pointer.
 pub(crate) type Response = Box<http::Response<Body>>;
+
+/// 200 without headers.
+#[must_use]
+pub(crate) fn response(body: Body) -> Response {
+    Box::new(http::Response::new(body))
+}
 
 /// A stream of body parts, made on this worker.
 pub(crate) type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>>>>;

@@ -11,7 +11,7 @@ use crate::auth::Identity;
 use crate::auth::users::UsersError;
 use crate::content::Media;
 use crate::error::{Answer, Code, Failure};
-use crate::exchange::{Body, Interface, Request, Response};
+use crate::exchange::{self, Body, Interface, Request, Response};
 use crate::reply;
 use crate::resource::guard;
 use crate::services::Services;
@@ -103,7 +103,7 @@ pub(crate) async fn answer(services: &Services, request: &mut Request) -> Answer
 }
 
 fn health() -> Response {
-    let mut response = reply::ok(Body::whole("HarperDB is running.".into()));
+    let mut response = exchange::response(Body::whole("HarperDB is running.".into()));
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response

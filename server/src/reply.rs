@@ -2,23 +2,17 @@
 
 use crate::content::{self, Format, Media, json};
 use crate::error::{Code, Failure};
-use crate::exchange::{Body, Response};
+use crate::exchange::{self, Body, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 /// What every answer varies with: its media type, its coding, and who may read it across origins.
 pub(crate) const VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding, Origin");
 
-/// 200 without headers.
-#[must_use]
-pub(crate) fn ok(body: Body) -> Response {
-    Box::new(http::Response::new(body))
-}
-
 /// A response without headers.
 #[must_use]
 pub(crate) fn with_status(status: StatusCode, body: Body) -> Response {
-    let mut response = ok(body);
+    let mut response = exchange::response(body);
     *response.status_mut() = status;
     response
 }

@@ -23,8 +23,8 @@ struct Going {
 
 impl Client {
     /// Takes what the hub tells, and also what has followed.
-    pub(super) fn told_all(&mut self, first: Told) -> Result<(), Stop> {
-        self.told(&first)?;
+    pub(super) fn told_all(&mut self, first: &Told) -> Result<(), Stop> {
+        self.told(first)?;
         while self.collects()
             && self.takes_messages()
             && let Some(next) = self.outbox.take()

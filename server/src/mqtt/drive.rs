@@ -179,7 +179,7 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
             Wake::Read(_) | Wake::Wrote(_) => Err(Stop::Gone),
             Wake::Answered(answered) => client.answered_all(answered),
             Wake::Stored(staged) => client.stored(staged),
-            Wake::Told(delivery) => client.told_all(delivery),
+            Wake::Told(delivery) => client.told_all(&delivery),
             Wake::Time => client.timed(),
         };
         if let Err(stop) = handled {

@@ -4,8 +4,7 @@
 use super::range::{self, Representation, Segment};
 use crate::content::json;
 use crate::error::{Answer, Failure};
-use crate::exchange::{Body, Request, Response};
-use crate::reply;
+use crate::exchange::{self, Body, Request, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
@@ -113,7 +112,7 @@ pub(super) fn answer(
     let whole =
         Representation { len: data.len() as u64, tag, modified: None, media_type: &media_type };
     let partial = range::partial(request, &whole)?;
-    let mut response = reply::ok(Body::default());
+    let mut response = exchange::response(Body::default());
     let headers = response.headers_mut();
     headers.extend(tag.map(|tag| (header::ETAG, tag.clone())));
     headers.insert(header::VARY, VARY);

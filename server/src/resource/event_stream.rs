@@ -10,7 +10,7 @@ use super::subscribe::{Asked, place};
 use super::table::TableResource;
 use crate::content;
 use crate::error::Answer;
-use crate::exchange::{Body, BodyError, Field, Request, Response};
+use crate::exchange::{self, Body, BodyError, Field, Request, Response};
 use crate::hub::{Delivery, End, Filter, Lens, Outbox, Start, Subscription, Told, Way, What};
 use crate::metrics::Protocol;
 use crate::reply;
@@ -84,7 +84,7 @@ impl TableResource {
             }))
             .event_stream()
         };
-        let mut response = reply::ok(body);
+        let mut response = exchange::response(body);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -10,7 +10,7 @@ use super::table::TableResource;
 use crate::auth::access::{Access, View};
 use crate::content::{Columns, Format, List, Media};
 use crate::error::{Answer, Code, Failure};
-use crate::exchange::{Request, Response};
+use crate::exchange::{self, Request, Response};
 use crate::metrics::Rejected;
 use crate::reply;
 use crate::services::Services;
@@ -121,7 +121,7 @@ impl TableResource {
             view,
             metrics: Arc::clone(&services.metrics),
         };
-        let mut response = reply::ok(rows.body(services).await?);
+        let mut response = exchange::response(rows.body(services).await?);
         let headers = response.headers_mut();
         headers.insert(header::VARY, reply::VARY);
         media.describe(headers);

@@ -12,7 +12,7 @@ use super::table::TableResource;
 use crate::auth::access::{Access, View};
 use crate::content::{self, Format, Media};
 use crate::error::{Answer, Code, Failure};
-use crate::exchange::{Body, Field, Request, Response};
+use crate::exchange::{self, Body, Field, Request, Response};
 use crate::metrics::WorkerMetrics;
 use crate::reply;
 use crate::services::Services;
@@ -301,7 +301,7 @@ fn respond(request: &Request, validators: Validators, shown: Shown) -> Answer<Re
             return Ok(response);
         }
     };
-    let mut response = reply::ok(Body::whole(body));
+    let mut response = exchange::response(Body::whole(body));
     let headers = response.headers_mut();
     headers.reserve(8);
     if is_whole {

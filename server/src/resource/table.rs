@@ -160,7 +160,7 @@ impl TableResource {
                 let prefix = Some(prefix.into_owned());
                 Box::pin(self.collection(services, request, access, prefix)).await
             }
-            Target::Description => self.description(request, access),
+            Target::Description => self.description(request, &access),
         }
     }
 
@@ -287,7 +287,7 @@ impl TableResource {
         }
     }
 
-    fn description(&self, request: &Request, access: Access) -> Answer<Response> {
+    fn description(&self, request: &Request, access: &Access) -> Answer<Response> {
         match request.head.method {
             Method::GET | Method::HEAD => {
                 let media = Media::negotiate(&request.head.headers)?;

@@ -2,9 +2,8 @@
 
 use super::{Close, Deflate, Handler, Serving, Socket};
 use crate::error::{Answer, Code, Failure};
-use crate::exchange::{Body, Request, Response, Upgrade};
+use crate::exchange::{self, Body, Request, Response, Upgrade};
 use crate::metrics::WorkerMetrics;
-use crate::reply;
 use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -81,7 +80,7 @@ pub(crate) fn open(
     let (deflate, extension) = deflate.unzip();
     let open = Socket::opener(http, metrics, deflate);
     let upgrade = Upgrade::new(move |carrier| Box::pin(open(carrier).serve(handler)));
-    let mut response = reply::ok(Body::upgrade(upgrade));
+    let mut response = exchange::response(Body::upgrade(upgrade));
     let headers = response.headers_mut();
     if let Some(accept) = offer.accept.clone() {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
