@@ -73,7 +73,8 @@ impl CorsHeaders {
 }
 
 fn value(text: &str) -> Option<HeaderValue> {
-    HeaderValue::from_str(text).ok().filter(|value| !value.is_empty())?;
+    // what is not ASCII no constant may hold
+    HeaderValue::from_str(text).ok().filter(|value| !value.is_empty() && text.is_ascii())?;
     Some(HeaderValue::from_static(lasting(text)))
 }
 
@@ -109,5 +110,6 @@ mod tests {
         assert_eq!(name("X-Some").unwrap(), "x-some");
         assert_eq!(value("a b").unwrap(), "a b");
         assert!(name("a b").is_none() && value("a\nb").is_none() && value("").is_none());
+        assert!(value("ä").is_none());
     }
 }

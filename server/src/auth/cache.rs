@@ -44,7 +44,7 @@ pub(crate) struct Ask<'a> {
 }
 
 /// The last credentials of a connection, and whose they were: a client sends the same with each request. Of the credentials
-/// themselves there is only a keyed hash (SipHash), which can be guessed no faster than passwords can be tried.
+/// themselves there is only a keyed hash (SipHash). Others have it by a chance of 2⁻⁶⁴, on this connection alone, and a refused try forgets it.
 #[derive(Clone)]
 pub(crate) struct Recent {
     mark: u64,

@@ -49,7 +49,7 @@ impl<F: Future> Place<F> {
     }
 }
 
-/// What hyper takes is not boxed, and no failure of ours.
+/// What hyper takes is not boxed, and cannot fail.
 impl<T, F: Future<Output = Box<T>>> Future for Begun<F> {
     type Output = Result<T, Infallible>;
 

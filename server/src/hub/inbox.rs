@@ -13,13 +13,13 @@ const BATCHES_MAX: usize = 1024;
 /// What a batch takes besides its events.
 const BATCH_BYTES: usize = 128;
 
-/// What was committed at once, or one message.
+/// What was committed at once, or messages that a worker published in one turn.
 pub(super) struct Batch {
     /// In the order in which they happened.
     pub(super) events: Vec<Arc<Event>>,
     /// How far tables have come of which not all is told.
     pub(super) reached: Vec<Reached>,
-    /// When that was.
+    /// When that was; of messages, when the first came.
     pub(super) at: Instant,
     bytes: usize,
 }

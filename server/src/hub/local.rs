@@ -22,8 +22,8 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::task::spawn_local;
 
-/// Batches that are told before other tasks of the worker have their turn.
-const TURN_BATCHES: usize = 8;
+/// Events that are told before other tasks of the worker have their turn, but for the rest of a batch.
+const TURN_EVENTS: usize = 64;
 
 /// The subscriptions of one worker.
 pub(crate) struct Local {
@@ -102,8 +102,9 @@ impl Local {
             let mut told = 0;
             while let Some(batch) = self.inbox.take() {
                 self.tell_batch(&batch);
-                told += 1;
-                if told % TURN_BATCHES == 0 {
+                told += batch.events.len().max(1);
+                if told >= TURN_EVENTS {
+                    told = 0;
                     self.wake();
                     tokio::task::yield_now().await;
                 }
@@ -166,10 +167,11 @@ impl Local {
         debug_assert_eq!(event.sequence, 0, "what is in the log is told by the store");
         self.check_rights();
         let (event, at) = (Arc::new(event), Instant::now());
-        if self.hub.is_heard_beside(&self.inbox, event.table)
-            && self.published.add(Arc::clone(&event), at)
-        {
-            self.pass_on();
+        if self.hub.is_heard_beside(&self.inbox, event.table) {
+            if !self.published.has_room_for(&event) {
+                self.pass_on();
+            }
+            self.published.add(Arc::clone(&event), at);
         }
         let feed = self.feeds.borrow().get(&event.table).cloned();
         if let Some(feed) = feed {
@@ -382,6 +384,13 @@ impl Local {
             Wanted::Gone => Way::Gone,
         };
         self.put(seat, What::Told(Rc::clone(told), way));
+    }
+}
+
+/// What was published is passed on, though the worker ends.
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.pass_on();
     }
 }
 

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Notify;
 
-/// Messages that may wait.
-const MESSAGES_MAX: usize = 256;
-/// Bytes that may wait, but for the last message.
-const BYTES_MAX: usize = 64 * 1024;
+/// Messages that may wait: whoever gets them has them all at once.
+const MESSAGES_MAX: usize = 64;
+/// Bytes that may wait; a larger message goes alone.
+const BYTES_MAX: usize = 32 * 1024;
 
 /// Messages that wait to be passed on together.
 #[derive(Default)]
@@ -25,16 +25,20 @@ pub(super) struct Published {
 }
 
 impl Published {
-    /// Adds a message; whether those that wait are so many that they should go at once.
-    pub(super) fn add(&self, event: Arc<Event>, at: Instant) -> bool {
+    /// Whether a message may still wait with the others.
+    pub(super) fn has_room_for(&self, event: &Event) -> bool {
+        let waiting = self.events.borrow().len();
+        waiting == 0 || waiting < MESSAGES_MAX && self.bytes.get() + event.bytes() <= BYTES_MAX
+    }
+
+    /// Adds a message.
+    pub(super) fn add(&self, event: Arc<Event>, at: Instant) {
         if self.since.get().is_none() {
             self.since.set(Some(at));
             self.begun.notify_one();
         }
         self.bytes.set(self.bytes.get() + event.bytes());
-        let mut events = self.events.borrow_mut();
-        events.push(event);
-        events.len() >= MESSAGES_MAX || self.bytes.get() >= BYTES_MAX
+        self.events.borrow_mut().push(event);
     }
 
     /// Takes them all, and since when they have waited; none when there are none.

@@ -78,7 +78,6 @@ impl Client {
         };
         let (resource, op) = operation(&self.context, services, &self.identity, coming).await?;
         let Some(op) = self.unless_transient(services, &resource, op) else { return Ok(None) };
-        services.subscriptions.pass_on();
         let mut side = Vec::new();
         if let Delivery::ExactlyOnce(id) = publish.delivery
             && self.is_durable(Qos::ExactlyOnce)
@@ -178,6 +177,8 @@ fn submit(
     op: Op,
     side: Vec<SideOp>,
 ) -> Result<oneshot::Receiver<Written>, Box<Refusal>> {
+    // what this client said before must not be overtaken on other workers (MQTT-4.6.0-5, MQTT-4.6.0-6)
+    services.subscriptions.pass_on();
     let (done, written) = oneshot::channel();
     let answer = Box::new(move |result: Result<Vec<_>, _>| {
         // the client may have gone away

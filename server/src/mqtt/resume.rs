@@ -208,6 +208,8 @@ impl Client {
     /// waits.
     pub(super) async fn finish(mut self: Box<Self>, stop: Stop) {
         let now_ms = stored::now_ms();
+        // whoever goes on with the session, perhaps on another worker, speaks after it
+        self.context.host.services().subscriptions.pass_on();
         self.settle_answers().await;
         self.settle_staging().await;
         if matches!(stop, Stop::Done { with_will: false }) {

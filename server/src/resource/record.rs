@@ -73,7 +73,7 @@ impl TableResource {
     }
 
     /// `GET /Table/key` of a small record, which is most of what is asked, without the room and the time that a future
-    /// takes; none for a larger one.
+    /// takes; none for a larger one, and for a selection that reads related records.
     ///
     /// # Errors
     /// As [`TableResource::get`].

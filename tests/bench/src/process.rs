@@ -222,10 +222,9 @@ impl ThreadTimes {
 
     /// The thread that used most after `before`; none when there was none before.
     pub(crate) fn busiest_since(&self, before: &Self) -> Option<u32> {
-        let used = self
-            .0
-            .iter()
-            .filter_map(|(thread, time)| Some((*thread, *time - *before.0.get(thread)?)));
+        let used = self.0.iter().filter_map(|(thread, time)| {
+            Some((*thread, time.saturating_sub(*before.0.get(thread)?)))
+        });
         used.max_by_key(|(_, time)| *time).map(|(thread, _)| thread)
     }
 
